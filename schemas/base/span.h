@@ -1,0 +1,45 @@
+/*
+ * Borrowed bytes. A span never outlives what it points into, and nothing stores one beyond
+ * the call or the batch whose memory it borrows. Not terminated. Any thread.
+ */
+#ifndef MR_BASE_SPAN_H
+#define MR_BASE_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct mr_span {
+    const uint8_t *p; /* may be NULL when n is 0 */
+    size_t n;         /* bytes */
+};
+
+#define MR_SPAN_NONE ((struct mr_span){NULL, 0})
+
+static inline struct mr_span
+mr_span(const void *p, size_t n)
+{
+    return (struct mr_span){p, n};
+}
+
+/* `s` may be NULL: the empty span. */
+static inline struct mr_span
+mr_span_str(const char *s)
+{
+    return (struct mr_span){(const uint8_t *)s, s ? strlen(s) : 0};
+}
+
+static inline bool
+mr_span_eq(struct mr_span a, struct mr_span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool
+mr_span_is(struct mr_span a, const char *s)
+{
+    return mr_span_eq(a, mr_span_str(s));
+}
+
+#endif
