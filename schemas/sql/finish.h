@@ -1,0 +1,54 @@
+/*
+ * How a worker's results become durable (promise P3): a result row in the handler's own
+ * transaction, or many rows in the committer's. Whoever comes second hits the primary key,
+ * writes nothing, and learns what is stored.
+ */
+#ifndef MR_SQL_FINISH_H
+#define MR_SQL_FINISH_H
+
+#include "schemas/base/arena.h"
+#include "schemas/sql/pg.h"
+#include "schemas/wire/msg.h"
+
+struct mr_finish {
+    struct mr_uuid id;
+    uint32_t attempt;
+    struct mr_span worker; /* name for people */
+    struct mr_span body;   /* msgpack; empty is stored as null */
+    int64_t started_at_us, finished_at_us;
+
+    /* Out: MR_OK stored now; MR_FINISHED somebody was first, found_* say what stands (spans in
+     * the arena given to the call); MR_NO_JOB the job row does not exist; MR_BAD_ARGUMENT. */
+    enum mr_status status;
+    enum mr_outcome found_outcome;
+    uint32_t found_attempt;
+    struct mr_span found_text, found_body;
+};
+
+/*
+ * In the open transaction of `pg`: insert the succeeded result row and COMMIT in one round
+ * trip, or, when no transaction is open, as a transaction of its own. On MR_FINISHED the
+ * transaction was rolled back. The function's own status: MR_OK: finish->status is true
+ * and durable. MR_STORE_DOWN: unknown whether it committed; reconnect, then mr_finish_settle.
+ * MR_BUSY: 40001 or 40P01 at commit, rolled back, run the handler again. Others: rolled back.
+ */
+enum mr_status mr_finish_one(struct mr_pg *pg, struct mr_finish *finish,
+    struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
+
+/* After a connection that was lost at COMMIT: look for the row. finish->status becomes MR_OK
+ * (ours is there: same attempt and worker), MR_FINISHED (another's) or MR_NOT_FOUND (it did not
+ * commit: run again). */
+enum mr_status mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish,
+    struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
+
+/* The committer's batch: all rows in one transaction, each with its own status. May be repeated
+ * after MR_STORE_DOWN: rows that are already there show as MR_FINISHED with our attempt. */
+enum mr_status mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes,
+    uint32_t count, struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
+
+/* A follow-up job, in the open transaction. The same id again in the same or another
+ * transaction does nothing. */
+enum mr_status mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job,
+    struct mr_span submitted_by, struct mr_err *err) MR_MUST_CHECK;
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * What the broker's writer thread does with PostgreSQL: own a shard, commit batches under its
+ * epoch, load what is unfinished, look things up. One thread. The store never decides about
+ * jobs; it says what is durable.
+ */
+#ifndef MR_SQL_STORE_H
+#define MR_SQL_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schemas/base/arena.h"
+#include "schemas/base/span.h"
+#include "schemas/base/status.h"
+#include "schemas/base/uuid.h"
+#include "schemas/sql/pg.h"
+#include "schemas/wire/msg.h"
+
+struct mr_store;
+
+/* Connect as the writer of `shard` and check the schema's version. */
+enum mr_status mr_store_open(struct mr_store **out, const char *conninfo, uint32_t shard,
+    struct mr_uuid broker, struct mr_err *err) MR_MUST_CHECK;
+void mr_store_close(struct mr_store **store);
+
+/* After MR_STORE_DOWN: one attempt to connect again. The epoch is kept and checked by the next
+ * commit. Refuses a server of an older timeline than the last one (MR_STORE_DOWN). */
+enum mr_status mr_store_reconnect(struct mr_store *store, struct mr_err *err) MR_MUST_CHECK;
+
+/* ---- ownership ---------------------------------------------------------------------------- */
+
+/* Try to become the owner: epoch + 1. MR_BUSY while another owner is alive (its advisory lock
+ * is held and its lease has not run out); then `err->why` names it. `endpoints` is what
+ * others are told. */
+enum mr_status mr_store_claim(struct mr_store *store, const char *endpoints,
+    uint32_t lease_ms, uint64_t *epoch, struct mr_err *err) MR_MUST_CHECK;
+
+/* Every few seconds, one statement: renew the lease under the epoch (MR_FENCED if it moved). */
+enum mr_status mr_store_renew(struct mr_store *store, uint32_t lease_ms, struct mr_err *err)
+    MR_MUST_CHECK;
+
+/* ---- batches ------------------------------------------------------------------------------- */
+
+/* What became of an attempt that did not succeed; one row in `attempt`. */
+enum mr_attempt_outcome {
+    MR_ATTEMPT_FAILED = 1,
+    MR_ATTEMPT_LOST = 2,
+    MR_ATTEMPT_TIMED_OUT = 3,
+    MR_ATTEMPT_SNOOZED = 4,
+    MR_ATTEMPT_CRASHED = 5,
+};
+
+enum mr_store_op_type { MR_STORE_JOB, MR_STORE_ATTEMPT, MR_STORE_RESULT };
+
+/* One row to be written and, after the commit, what became of it. Spans borrow from the
+ * batch's arena. */
+struct mr_store_op {
+    enum mr_store_op_type type;
+    struct mr_uuid id;
+
+    /* MR_STORE_JOB: times as decided by the broker; delay_ms is already in run_at_us. */
+    struct mr_job_new job;
+    struct mr_span submitted_by;
+    int64_t submitted_at_us;
+    bool is_resent; /* the client says that it may be there already */
+
+    /* MR_STORE_ATTEMPT and MR_STORE_RESULT */
+    uint32_t attempt;
+    enum mr_attempt_outcome attempt_outcome;
+    enum mr_outcome outcome;
+    struct mr_span text; /* error */
+    struct mr_span worker;
+    int64_t started_at_us, finished_at_us, retry_at_us; /* 0: null */
+
+    /*
+     * Out. MR_OK: durable now (an attempt row that was there already counts, too).
+     * JOB: MR_KNOWN, MR_FINISHED (found_* filled), MR_CONFLICT: was there before.
+     * RESULT: MR_FINISHED: somebody else's result stands (found_* filled).
+     * MR_BAD_ARGUMENT and the like: this row alone was refused; `found_text` says why.
+     */
+    enum mr_status status;
+    enum mr_outcome found_outcome;
+    uint32_t found_attempt;
+    struct mr_span found_text, found_body; /* in the batch's arena */
+    int64_t found_finished_at_us;
+};
+
+struct mr_store_batch {
+    struct mr_arena *arena; /* holds what ops point to; the store adds found_* to it */
+    struct mr_store_op *ops;
+    uint32_t count;
+    /* Names of worker sessions (application_name) to end before anything is written. */
+    const char *const *end_sessions;
+    uint32_t end_session_count;
+};
+
+/*
+ * One transaction: epoch check, jobs, attempts, results, and always a WAL record of its own.
+ * Small batches are one pipelined round trip, large ones COPY BINARY with the former as their
+ * fallback. Returns after the pipeline's sync: MR_OK means that every op's status is filled and
+ * durable. A batch that fails as data is split in halves until the bad row stands alone.
+ * MR_STORE_DOWN, MR_STORE_FULL, MR_BUSY: nothing is known; call again with the same batch
+ * (after mr_store_reconnect): what was stored shows as MR_KNOWN/MR_FINISHED/MR_OK, because every
+ * op can be repeated. MR_FENCED: stop.
+ */
+enum mr_status mr_store_commit(struct mr_store *store, struct mr_store_batch *batch,
+    struct mr_err *err) MR_MUST_CHECK;
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* An unfinished job as it is found at start, in the inbox, or read back. */
+struct mr_stored_job {
+    struct mr_job_new job; /* payload empty unless asked for; options as stored */
+    struct mr_span submitted_by;
+    int64_t submitted_at_us;
+    uint32_t attempts;      /* highest attempt number recorded, snoozes included */
+    uint32_t failures;      /* attempts that count against attempts_max */
+    uint32_t losses;        /* lost or crashed ones */
+    int64_t retry_at_us;    /* of the latest attempt row; 0: none */
+};
+
+/* `job` and its spans live during the call only. Return false to stop. */
+typedef bool (*mr_stored_job_fn)(void *context, const struct mr_stored_job *job);
+
+/* All unfinished jobs of the shard with id > `after` in id order, at most `limit`, payloads
+ * included when `with_payload`. *last is the last id given (feed it back as `after`);
+ * *more says whether another call is needed. Starts from the shard's low-water mark. */
+enum mr_status mr_store_load(struct mr_store *store, struct mr_uuid after, uint32_t limit,
+    bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last, bool *more,
+    struct mr_err *err) MR_MUST_CHECK;
+
+/* Jobs by id, payloads included; those that do not exist or are finished are left out. */
+enum mr_status mr_store_read(struct mr_store *store, const struct mr_uuid *ids,
+    uint32_t count, mr_stored_job_fn fn, void *context, struct mr_err *err) MR_MUST_CHECK;
+
+/* Move up to `limit` inbox rows into `job`, in one transaction under the epoch, and hand out
+ * those that are new. *more: there may be others. Rows with a kind or numbers that cannot be
+ * taken are moved with a `failed` result that says why. */
+enum mr_status mr_store_take_inbox(struct mr_store *store, uint32_t limit,
+    mr_stored_job_fn fn, void *context, bool *more, struct mr_err *err) MR_MUST_CHECK;
+
+/* A finished job, or one that exists at all. */
+struct mr_found {
+    struct mr_uuid id;
+    bool exists, is_finished;
+    enum mr_outcome outcome;
+    uint32_t attempt;
+    struct mr_span text, body; /* during the call only */
+    int64_t finished_at_us;
+};
+typedef bool (*mr_found_fn)(void *context, const struct mr_found *found);
+
+/* For each id, in any order: is there a result (with body), is there a job? */
+enum mr_status mr_store_find(struct mr_store *store, const struct mr_uuid *ids,
+    uint32_t count, mr_found_fn fn, void *context, struct mr_err *err) MR_MUST_CHECK;
+
+/* ---- cold: policy and lists ------------------------------------------------------------------ */
+
+typedef bool (*mr_queue_fn)(void *context, struct mr_span queue, bool is_paused);
+enum mr_status mr_store_queues(struct mr_store *store, mr_queue_fn fn, void *context,
+    struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_store_set_paused(struct mr_store *store, struct mr_span queue,
+    bool is_paused, struct mr_err *err) MR_MUST_CHECK;
+
+/* Kinds that any worker has ever offered. */
+typedef bool (*mr_kind_fn)(void *context, struct mr_span kind);
+enum mr_status mr_store_kinds(struct mr_store *store, mr_kind_fn fn, void *context,
+    struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_store_add_kinds(struct mr_store *store, const struct mr_span *kinds,
+    uint32_t count, struct mr_err *err) MR_MUST_CHECK;
+
+/* Filters of `millrace jobs`; empty spans and zeros do not filter. */
+struct mr_job_filter {
+    struct mr_span state; /* waiting (incl. running), retrying, succeeded, failed, ... */
+    struct mr_span kind, queue;
+    int64_t since_us, until_us; /* submitted_at */
+    uint32_t limit;             /* at most 1,000 */
+};
+/* Writes one msgpack array of maps, newest first: id, kind, queue, state, priority, attempts,
+ * submitted_at, run_at, finished_at, error. */
+enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter *filter,
+    struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
+/* Writes one map: the job's row, its attempts, its result (payload and body as bin); nil when
+ * there is no such job. */
+enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_wr *out,
+    struct mr_err *err) MR_MUST_CHECK;
+
+/* Make partitions ahead, drop old ones, move the low-water mark up. */
+enum mr_status mr_store_keep_house(struct mr_store *store, int retention_days,
+    struct mr_err *err) MR_MUST_CHECK;
+
+#endif

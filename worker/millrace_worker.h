@@ -1,0 +1,188 @@
+/*
+ * How to write a job kind for millrace. Installed; the only header a kind needs.
+ *
+ * A kind is one descriptor and one function. Build the kinds into the worker (one file each in
+ * worker/kinds/) or load them:
+ *
+ *     cc -shared -fPIC -o mine.so mine.c && millrace-worker --load ./mine.so
+ *
+ * A shared object exports  const struct millrace_kind *const millrace_kinds[]  (ended by NULL)
+ * and  const int millrace_kinds_api = MILLRACE_KINDS_API.
+ *
+ * Threads: run() is called from several executor threads at a time; everything that takes a
+ * `struct millrace_job *` may be called only from the run() that was given it. All strings
+ * that come back live until run() returns.
+ */
+#ifndef MILLRACE_WORKER_H
+#define MILLRACE_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MILLRACE_KINDS_API 1
+
+struct millrace_job;  /* one attempt of one job, while run() has it */
+struct millrace_host; /* the worker process, while prepare() has it */
+struct pg_conn;       /* libpq's PGconn */
+
+enum millrace_answer {
+    MILLRACE_SUCCEEDED = 1,
+    MILLRACE_FAILED = 2,          /* tried again after the backoff, until attempts are used up */
+    MILLRACE_FAILED_FOR_GOOD = 3, /* not tried again */
+    MILLRACE_SNOOZED = 4,         /* come back later; no attempt is spent */
+};
+
+struct millrace_kind {
+    const char *name; /* "area.verb", 1 to 64 printable characters without spaces */
+    const char *help; /* one line: arguments -> result */
+    enum millrace_answer (*run)(struct millrace_job *job);
+
+    /* True: the handler's own SQL and the result row commit in one transaction. False: a
+     * calculation; its result is committed together with others', and SQL that it runs is
+     * rolled back. */
+    bool is_transactional;
+
+    uint32_t running_max;     /* at most so many at a time in one process; 0: no limit */
+    uint32_t timeout_ms;      /* of one attempt; 0: the broker's default */
+    uint32_t attempts_max;    /* 0: the broker's default */
+    uint32_t backoff_base_ms; /* first pause; doubles, with jitter; 0: the broker's default */
+    uint32_t backoff_cap_ms;  /* longest pause; 0: the broker's default */
+
+    /* Called once per process before any run(), from the main thread; may be NULL. What it
+     * makes is read-only afterwards. False: this kind is not offered; the reason (what, why,
+     * what to do) goes into `why` and the worker logs it. */
+    bool (*prepare)(const struct millrace_host *host, char *why, size_t why_bytes);
+    /* Called once at a clean stop, after the last run(); may be NULL. */
+    void (*dispose)(void);
+};
+
+/* A setting of the worker ("map", "pay_url", ...), NULL if it is not set. */
+const char *millrace_host_setting(const struct millrace_host *host, const char *name);
+
+/* ---- what was asked -------------------------------------------------------------------- */
+
+const char *millrace_job_id(const struct millrace_job *job); /* 36 characters */
+const char *millrace_job_kind(const struct millrace_job *job);
+uint32_t millrace_job_attempt(const struct millrace_job *job); /* 1, 2, ... */
+/* The arguments as they came, msgpack. */
+const void *millrace_job_payload(const struct millrace_job *job, size_t *bytes);
+
+/* By key of the arguments' map. False if the key is missing or of another type. */
+bool millrace_arg_int(struct millrace_job *job, const char *key, int64_t *out);
+bool millrace_arg_double(struct millrace_job *job, const char *key, double *out);
+bool millrace_arg_bool(struct millrace_job *job, const char *key, bool *out);
+/* Terminated copy in the job's arena; strings with a zero byte inside count as another type. */
+bool millrace_arg_str(struct millrace_job *job, const char *key, const char **out);
+/* An array of strings: NULL if missing or of another type, else *count terminated strings. */
+const char *const *millrace_arg_strs(struct millrace_job *job, const char *key,
+    uint32_t *count);
+bool millrace_arg_is_given(struct millrace_job *job, const char *key);
+
+/* ---- what came out --------------------------------------------------------------------- */
+
+/* Write the result, one value, in msgpack's order: a map of 2 is put_map(2), then key, value,
+ * key, value. At most 1 MiB; more, or an unfinished value, fails the attempt for good. Without
+ * any put the result is nil. */
+void millrace_put_map(struct millrace_job *job, uint32_t pairs);
+void millrace_put_array(struct millrace_job *job, uint32_t items);
+void millrace_put_str(struct millrace_job *job, const char *text);
+void millrace_put_int(struct millrace_job *job, int64_t v);
+void millrace_put_double(struct millrace_job *job, double v);
+void millrace_put_bool(struct millrace_job *job, bool v);
+void millrace_put_nil(struct millrace_job *job);
+void millrace_put_bin(struct millrace_job *job, const void *p, size_t bytes);
+void millrace_put_msgpack(struct millrace_job *job, const void *value, size_t bytes);
+
+/* Each records the text (at most 2,000 bytes) and returns the answer to return. */
+enum millrace_answer millrace_fail(struct millrace_job *job, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+enum millrace_answer millrace_fail_for_good(struct millrace_job *job, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Failed, and not to be tried again before so many milliseconds (an upstream's "retry after"). */
+enum millrace_answer millrace_fail_retry_after(struct millrace_job *job, uint32_t ms,
+    const char *format, ...) __attribute__((format(printf, 3, 4)));
+enum millrace_answer millrace_snooze(struct millrace_job *job, uint32_t ms);
+
+/* ---- while it runs --------------------------------------------------------------------- */
+
+/* True once the job was cancelled, ran over its timeout, or the worker must stop: return soon,
+ * with any answer. Cheap; ask it in loops. */
+bool millrace_is_cancelled(const struct millrace_job *job);
+
+/* Shown to those who wait and by `millrace show`; the newest one wins. */
+void millrace_progress(struct millrace_job *job, uint32_t permille, const char *text);
+
+/* Memory that is freed when run() returns. NULL when the job's arena (16 MiB) is used up. */
+void *millrace_alloc(struct millrace_job *job, size_t bytes);
+
+/* ---- the database, in the job's own transaction ------------------------------------------ */
+
+/* The result of a statement; lives until run() returns. */
+struct millrace_rows;
+
+/* Run one statement with `count` text parameters ($1...; NULL is SQL null). The first call
+ * opens the transaction. NULL on failure: return millrace_sql_failed(job), everything is
+ * rolled back. */
+struct millrace_rows *millrace_sql(struct millrace_job *job, const char *sql, int count,
+    const char *const *params);
+/* The answer for a failed statement: serialization failures, deadlocks and a lost connection
+ * are tried again without spending the backoff, other errors fail as they are. */
+enum millrace_answer millrace_sql_failed(struct millrace_job *job);
+/* SQLSTATE of the last failed statement ("23505"), "" if none failed. */
+const char *millrace_sqlstate(const struct millrace_job *job);
+
+int millrace_rows_count(const struct millrace_rows *rows);
+/* Rows that an insert, update or delete touched. */
+long millrace_rows_affected(const struct millrace_rows *rows);
+/* NULL for SQL null or outside the table. */
+const char *millrace_rows_text(const struct millrace_rows *rows, int row, int column);
+/* 0 for SQL null. */
+int64_t millrace_rows_int(const struct millrace_rows *rows, int row, int column);
+
+/* The connection itself, its transaction open, for those who link libpq. Never commit, roll
+ * back or close it. NULL on failure. */
+struct pg_conn *millrace_pg(struct millrace_job *job);
+
+/* ---- follow-up jobs, in the same transaction --------------------------------------------- */
+
+struct millrace_follow_up {
+    const char *kind;
+    const char *queue; /* NULL: "default" */
+    const void *payload; /* msgpack; NULL: nil */
+    size_t payload_bytes;
+    uint8_t priority; /* 0..9; set MILLRACE_PRIORITY_DEFAULT */
+    const char *lane; /* NULL: none */
+    uint32_t delay_ms;
+    uint32_t timeout_ms;
+    uint32_t attempts_max;
+};
+#define MILLRACE_PRIORITY_DEFAULT 4
+
+/* Submit a job that exists if and only if this attempt commits. Its id is derived from this
+ * job's id and `label` (unique within this job), so that a second attempt makes the same one;
+ * 37 bytes of text into id_out unless that is NULL. False on failure: return
+ * millrace_sql_failed(job). Transactional kinds only. */
+bool millrace_submit(struct millrace_job *job, const char *label,
+    const struct millrace_follow_up *follow_up, char *id_out);
+
+/* Small msgpack values for follow-ups' payloads: "{s:s, s:i}"-like building is left to these.
+ * The builder lives in the job's arena. */
+struct millrace_pack;
+struct millrace_pack *millrace_pack_new(struct millrace_job *job);
+void millrace_pack_map(struct millrace_pack *pack, uint32_t pairs);
+void millrace_pack_array(struct millrace_pack *pack, uint32_t items);
+void millrace_pack_str(struct millrace_pack *pack, const char *text);
+void millrace_pack_int(struct millrace_pack *pack, int64_t v);
+/* NULL if what was written is too large or not a whole value. */
+const void *millrace_pack_bytes(struct millrace_pack *pack, size_t *bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
