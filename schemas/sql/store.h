@@ -14,7 +14,8 @@
 #include "schemas/base/status.h"
 #include "schemas/base/uuid.h"
 #include "schemas/sql/pg.h"
-#include "schemas/wire/msg.h"
+#include "schemas/sql/rows.h"
+#include "schemas/wire/pack.h"
 
 struct mr_store;
 
@@ -41,50 +42,6 @@ enum mr_status mr_store_renew(struct mr_store *store, uint32_t lease_ms, struct 
 
 /* ---- batches ------------------------------------------------------------------------------- */
 
-/* What became of an attempt that did not succeed; one row in `attempt`. */
-enum mr_attempt_outcome {
-    MR_ATTEMPT_FAILED = 1,
-    MR_ATTEMPT_LOST = 2,
-    MR_ATTEMPT_TIMED_OUT = 3,
-    MR_ATTEMPT_SNOOZED = 4,
-    MR_ATTEMPT_CRASHED = 5,
-};
-
-enum mr_store_op_type { MR_STORE_JOB, MR_STORE_ATTEMPT, MR_STORE_RESULT };
-
-/* One row to be written and, after the commit, what became of it. Spans borrow from the
- * batch's arena. */
-struct mr_store_op {
-    enum mr_store_op_type type;
-    struct mr_uuid id;
-
-    /* MR_STORE_JOB: times as decided by the broker; delay_ms is already in run_at_us. */
-    struct mr_job_new job;
-    struct mr_span submitted_by;
-    int64_t submitted_at_us;
-    bool is_resent; /* the client says that it may be there already */
-
-    /* MR_STORE_ATTEMPT and MR_STORE_RESULT */
-    uint32_t attempt;
-    enum mr_attempt_outcome attempt_outcome;
-    enum mr_outcome outcome;
-    struct mr_span text; /* error */
-    struct mr_span worker;
-    int64_t started_at_us, finished_at_us, retry_at_us; /* 0: null */
-
-    /*
-     * Out. MR_OK: durable now (an attempt row that was there already counts, too).
-     * JOB: MR_KNOWN, MR_FINISHED (found_* filled), MR_CONFLICT: was there before.
-     * RESULT: MR_FINISHED: somebody else's result stands (found_* filled).
-     * MR_BAD_ARGUMENT and the like: this row alone was refused; `found_text` says why.
-     */
-    enum mr_status status;
-    enum mr_outcome found_outcome;
-    uint32_t found_attempt;
-    struct mr_span found_text, found_body; /* in the batch's arena */
-    int64_t found_finished_at_us;
-};
-
 struct mr_store_batch {
     struct mr_arena *arena; /* holds what ops point to; the store adds found_* to it */
     struct mr_store_op *ops;
@@ -108,17 +65,6 @@ enum mr_status mr_store_commit(struct mr_store *store, struct mr_store_batch *ba
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-/* An unfinished job as it is found at start, in the inbox, or read back. */
-struct mr_stored_job {
-    struct mr_job_new job; /* payload empty unless asked for; options as stored */
-    struct mr_span submitted_by;
-    int64_t submitted_at_us;
-    uint32_t attempts;      /* highest attempt number recorded, snoozes included */
-    uint32_t failures;      /* attempts that count against attempts_max */
-    uint32_t losses;        /* lost or crashed ones */
-    int64_t retry_at_us;    /* of the latest attempt row; 0: none */
-};
-
 /* `job` and its spans live during the call only. Return false to stop. */
 typedef bool (*mr_stored_job_fn)(void *context, const struct mr_stored_job *job);
 
@@ -139,15 +85,6 @@ enum mr_status mr_store_read(struct mr_store *store, const struct mr_uuid *ids,
 enum mr_status mr_store_take_inbox(struct mr_store *store, uint32_t limit,
     mr_stored_job_fn fn, void *context, bool *more, struct mr_err *err) MR_MUST_CHECK;
 
-/* A finished job, or one that exists at all. */
-struct mr_found {
-    struct mr_uuid id;
-    bool exists, is_finished;
-    enum mr_outcome outcome;
-    uint32_t attempt;
-    struct mr_span text, body; /* during the call only */
-    int64_t finished_at_us;
-};
 typedef bool (*mr_found_fn)(void *context, const struct mr_found *found);
 
 /* For each id, in any order: is there a result (with body), is there a job? */
