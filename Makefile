@@ -1,0 +1,347 @@
+# One file, no sub-directories' makefiles. Each flavour has its own folder: build, build-asan,
+# build-tsan, build-fuzz. New files are found by their place (see "Rooms"). `make help` lists
+# the targets; V=1 shows the commands; CI=true turns warnings into errors.
+
+VERSION := 0.1.0
+SOVERSION := 0
+B ?= build
+SAN ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON ?= python3
+FUZZ_S ?= 30
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
+
+# ---- Flags ---------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+OBJCOPY ?= objcopy
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+    -Wmissing-prototypes -Wformat=2 -Wvla $(if $(filter true,$(CI)),-Werror)
+CF_PROTECTION := $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+HARDEN := -fstack-protector-strong -fstack-clash-protection $(CF_PROTECTION) \
+    -D_FORTIFY_SOURCE=2
+ifeq ($(SAN),)
+OPT := -O2 -g $(HARDEN)
+else
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+endif
+PACKAGES := libzmq libczmq libpq msgpack jansson libmicrohttpd inih expat libcurl ncursesw check
+pkg = $(shell pkg-config --$(1) $(2) 2>/dev/null)
+# System headers are not ours to warn about; the -D of ncurses would fight with ours.
+PKG_CFLAGS := $(patsubst -I%,-isystem%,$(call pkg,cflags-only-I,$(PACKAGES)))
+
+CPPFLAGS += -D_GNU_SOURCE -DMILLRACE_VERSION='"$(VERSION)"' -I. $(PKG_CFLAGS)
+# PIC everywhere: the same objects go into programs (PIE) and into the shared library.
+CFLAGS += -std=c17 -fPIC -fno-semantic-interposition -pthread $(WARN) $(OPT)
+LDFLAGS += -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
+    $(if $(SAN),-fsanitize=$(SAN))
+PIE := -pie
+
+MR_LIBS := $(foreach p,libpq msgpack inih,$(call pkg,libs,$p)) -lm
+ZMQ_LIBS := $(call pkg,libs,libczmq) $(call pkg,libs,libzmq)
+CLI_LIBS := $(foreach p,jansson ncursesw,$(call pkg,libs,$p))
+WORKER_LIBS := $(foreach p,expat libcurl,$(call pkg,libs,$p)) -ldl
+TEST_LIBS := $(foreach p,check libmicrohttpd,$(call pkg,libs,$p)) $(CLI_LIBS) $(WORKER_LIBS)
+
+# ---- Rooms: where a file lies decides what it is part of -------------------------------------
+
+src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+# The file of a folder that holds main(), or nothing.
+main_of = $(if $(1),$(shell grep -lxE 'main.(void|int .*).' $(1) 2>/dev/null))
+
+MR_SRC := $(call src,schemas/base schemas/wire schemas/sql)
+CORE_SRC := $(call src,broker/core)
+BROKER_SRC := $(call src,broker)
+ROAD_SRC := $(call src,worker/road)
+KINDS_SRC := $(call src,worker/kinds)
+WORKER_SRC := $(call src,worker)
+LIB_SRC := $(sort $(wildcard client/lib_*.c))
+CLI_SRC := $(filter-out $(LIB_SRC),$(call src,client))
+SUPPORT_SRC := $(call src,tests/support)
+FLAG_SRC := $(call src,tests/flagship)
+
+BROKER_MAIN := $(call main_of,$(BROKER_SRC))
+WORKER_MAIN := $(call main_of,$(WORKER_SRC))
+CLI_MAIN := $(call main_of,$(CLI_SRC))
+FLAG_MAIN := $(call main_of,$(FLAG_SRC))
+
+# Archives hold everything but mains, so that tests reach all of it.
+LIBMR := $(B)/libmr.a
+LIBCORE := $(B)/lib/core.a
+LIBBROKER := $(B)/lib/broker.a
+LIBROAD := $(B)/lib/road.a
+LIBKINDS := $(B)/lib/kinds.a
+LIBWORKER := $(B)/lib/worker.a
+LIBCLI := $(B)/lib/client.a
+LIBCLIENT := $(B)/lib/libclient.a
+LIBSUPPORT := $(B)/lib/support.a
+
+PROGRAMS := $(if $(BROKER_MAIN),$(B)/millrace-broker) $(if $(WORKER_MAIN),$(B)/millrace-worker) \
+    $(if $(CLI_MAIN),$(B)/millrace) $(patsubst tests/flagship/%.c,$(B)/millrace-%,$(FLAG_MAIN))
+LIBRARY := $(if $(LIB_SRC),$(B)/libmillrace.a $(B)/libmillrace.so $(B)/millrace.pc)
+
+test_bins = $(patsubst tests/%.c,$(B)/tests/%,$(sort $(wildcard $(1))))
+UNIT := $(call test_bins,tests/unit/*_test.c)
+SIM := $(call test_bins,tests/sim/*_test.c)
+SIM_SRC := $(filter-out %_test.c,$(call src,tests/sim))
+INTEGRATION := $(call test_bins,tests/integration/*_test.c)
+BENCH := $(call test_bins,tests/bench/*_bench.c)
+FUZZ := $(call test_bins,tests/fuzz/*_fuzz.c)
+EXAMPLES := $(call test_bins,tests/examples/*.c)
+LOADABLE := $(addsuffix .so,$(call test_bins,tests/loadable/*.c))
+
+# ---- Compile and link ------------------------------------------------------------------------
+
+.PHONY: all
+all: $(LIBMR) $(LIBRARY) $(PROGRAMS)
+
+# A change of flags rebuilds; an unchanged stamp is left alone.
+FLAGS_NOW := $(CC) $(CPPFLAGS) $(CFLAGS)
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || \
+	    printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' > $@
+.PHONY: FORCE
+FORCE:
+
+$(B)/obj/%.o: %.c $(B)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Migrations are embedded as they are.
+$(B)/obj/schemas/sql/migrate.o: $(sort $(wildcard schemas/sql/*.sql))
+
+define archive
+$(1): $(2)
+	$$(call say,AR,$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(Q)ar rcs $$@ $(2)
+endef
+$(eval $(call archive,$(LIBMR),$(call obj,$(MR_SRC))))
+$(eval $(call archive,$(LIBCORE),$(call obj,$(CORE_SRC))))
+$(eval $(call archive,$(LIBBROKER),$(call obj,$(filter-out $(BROKER_MAIN),$(BROKER_SRC)))))
+$(eval $(call archive,$(LIBROAD),$(call obj,$(ROAD_SRC))))
+$(eval $(call archive,$(LIBKINDS),$(call obj,$(KINDS_SRC))))
+$(eval $(call archive,$(LIBWORKER),$(call obj,$(filter-out $(WORKER_MAIN),$(WORKER_SRC)))))
+$(eval $(call archive,$(LIBCLI),$(call obj,$(filter-out $(CLI_MAIN),$(CLI_SRC)))))
+$(eval $(call archive,$(LIBCLIENT),$(call obj,$(LIB_SRC))))
+$(eval $(call archive,$(LIBSUPPORT),$(call obj,$(SUPPORT_SRC))))
+
+define link
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PIE) $(LDFLAGS) -o $@ $(filter %.o,$^) \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(1)
+endef
+
+$(B)/millrace-broker: $(call obj,$(BROKER_SRC) $(CORE_SRC)) $(LIBMR)
+	$(call link,$(ZMQ_LIBS) $(MR_LIBS))
+
+# -rdynamic: kinds in shared objects find the worker's API in the program.
+$(B)/millrace-worker: $(call obj,$(WORKER_SRC) $(KINDS_SRC) $(ROAD_SRC)) $(LIBMR)
+	$(call link,-rdynamic $(ZMQ_LIBS) $(WORKER_LIBS) $(MR_LIBS))
+
+$(B)/millrace: $(call obj,$(CLI_SRC) $(LIB_SRC)) $(LIBMR)
+	$(call link,$(ZMQ_LIBS) $(CLI_LIBS) $(MR_LIBS))
+
+# millrace-X is tests/flagship/X.c with X_*.c and what it shares with the others (common*.c).
+define flagship
+$(B)/millrace-$(1): $(call obj,$(filter tests/flagship/$(1).c tests/flagship/$(1)_%.c \
+    tests/flagship/common%.c,$(FLAG_SRC))) $(LIBSUPPORT) $(LIBROAD) $(LIBCLIENT) $(LIBMR)
+	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS))
+endef
+$(foreach p,$(patsubst tests/flagship/%.c,%,$(FLAG_MAIN)),$(eval $(call flagship,$p)))
+
+# ---- The client library ----------------------------------------------------------------------
+
+# One relocatable object with only millrace_* left global: neither form of the library leaks
+# a name of ours into the program that uses it.
+$(B)/obj/libmillrace.o: $(call obj,$(LIB_SRC)) $(LIBMR)
+	$(call say,LD,$@)
+	$(Q)$(CC) -r -nostdlib -o $@.all $(filter %.o,$^) $(LIBMR)
+	$(Q)$(OBJCOPY) -w --keep-global-symbol='millrace_*' $@.all $@
+	@rm -f $@.all
+
+$(eval $(call archive,$(B)/libmillrace.a,$(B)/obj/libmillrace.o))
+
+$(B)/libmillrace.so.$(SOVERSION): $(call obj,$(LIB_SRC)) $(LIBMR) client/libmillrace.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-soname,libmillrace.so.$(SOVERSION) \
+	    -Wl,--version-script=client/libmillrace.map $(if $(SAN),,-Wl,-z,defs) -o $@ \
+	    $(filter %.o,$^) $(LIBMR) $(call pkg,libs,libzmq) $(MR_LIBS)
+
+$(B)/libmillrace.so: $(B)/libmillrace.so.$(SOVERSION)
+	@ln -sf $(<F) $@
+
+$(B)/millrace.pc: client/millrace.pc.in Makefile
+	@sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' $< > $@
+
+# ---- Tests, benches, examples ----------------------------------------------------------------
+
+# tests/unit/<room>_<module>_test.c is linked with the archives of its room.
+ARCHIVES_core := $(LIBCORE)
+ARCHIVES_broker := $(LIBBROKER) $(LIBCORE)
+ARCHIVES_road := $(LIBROAD)
+ARCHIVES_kinds := $(LIBKINDS) $(LIBWORKER) $(LIBROAD)
+ARCHIVES_worker := $(LIBWORKER) $(LIBKINDS) $(LIBROAD)
+ARCHIVES_client := $(LIBCLI) $(LIBCLIENT) $(LIBSUPPORT)
+ARCHIVES_support := $(LIBSUPPORT) $(LIBCLIENT)
+ARCHIVES_sql := $(LIBSUPPORT) $(LIBCLIENT)
+room = $(firstword $(subst _, ,$(notdir $(1))))
+
+define unit
+$(1): $(1:$(B)/tests/%=$(B)/obj/tests/%.o) $(ARCHIVES_$(call room,$(1))) $(LIBMR)
+	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS))
+endef
+$(foreach t,$(UNIT),$(eval $(call unit,$t)))
+
+$(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIBMR)
+	$(call link,$(TEST_LIBS) $(MR_LIBS))
+
+$(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBCLIENT) $(LIBROAD) \
+    $(LIBCORE) $(LIBMR)
+	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
+
+# Examples see what a stranger sees: the installed header and the shared library.
+$(EXAMPLES): $(B)/tests/%: tests/%.c client/millrace.h $(B)/libmillrace.so
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Iclient $(PIE) -o $@ $< $(LDFLAGS) -L$(B) -lmillrace \
+	    -Wl,-rpath,'$$ORIGIN/../..'
+
+$(LOADABLE): $(B)/tests/%.so: tests/%.c $(wildcard worker/*.h)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -shared -o $@ $< $(call pkg,libs,msgpack)
+
+# A harness is a libFuzzer entry point under clang; elsewhere the same file is linked with a
+# main() that replays files.
+FUZZ_MAIN := $(if $(filter fuzzer%,$(SAN)),,$(wildcard tests/fuzz/replay.c))
+$(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(FUZZ_MAIN)) $(LIBCORE) $(LIBMR)
+	$(call link,$(MR_LIBS))
+
+.PHONY: tests test test-built unit
+tests: $(UNIT) $(SIM) $(INTEGRATION) $(EXAMPLES) $(LOADABLE) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ))
+
+RUN_TESTS = B=$(B) PYTHON=$(PYTHON) tests/run_tests.sh
+
+unit: $(UNIT) $(SIM)
+	$(Q)$(RUN_TESTS) $(UNIT) $(SIM)
+
+test-built: all tests
+	$(Q)$(RUN_TESTS) $(UNIT) $(SIM) $(INTEGRATION)
+
+# pkg-config is asked when make starts, so what needs fresh packages runs in a second make.
+test: deps
+	$(Q)$(MAKE) --no-print-directory test-built
+
+.PHONY: bench bench-built
+bench: deps
+	$(Q)$(MAKE) --no-print-directory bench-built
+bench-built: all $(BENCH)
+	$(Q)for b in $(BENCH); do B=$(B) "$$b" || exit 1; done
+
+.PHONY: asan asan-built tsan tsan-built fuzz fuzz-built
+asan: deps
+	$(Q)$(MAKE) --no-print-directory asan-built B=build-asan SAN=address,undefined
+asan-built: all tests
+	$(Q)CK_FORK=no $(RUN_TESTS) $(UNIT) $(SIM)
+	$(Q)$(RUN_TESTS) $(INTEGRATION)
+
+# libzmq and libpq are not instrumented: what runs here is what has no foreign threads in it.
+tsan: deps
+	$(Q)$(MAKE) --no-print-directory tsan-built B=build-tsan SAN=thread
+TSAN_UNIT := $(filter $(addprefix $(B)/tests/unit/,base_% core_%),$(UNIT))
+tsan-built: $(TSAN_UNIT) $(SIM)
+	$(Q)CK_FORK=no $(RUN_TESTS) $(TSAN_UNIT) $(SIM)
+
+fuzz: deps-dev
+	$(Q)$(MAKE) --no-print-directory fuzz-built CC=clang B=build-fuzz \
+	    SAN=fuzzer-no-link,address,undefined
+fuzz-built: LDFLAGS += -fsanitize=fuzzer
+fuzz-built: $(FUZZ)
+	$(Q)for f in $(FUZZ); do c=$(B)/corpus/$$(basename "$$f"); mkdir -p "$$c"; \
+	    "$$f" -max_total_time=$(FUZZ_S) -print_final_stats=1 -artifact_prefix="$$c-" "$$c" \
+	    $$(ls -d tests/fuzz/corpus 2>/dev/null) || exit 1; done
+
+# ---- Everyday --------------------------------------------------------------------------------
+
+.PHONY: deps deps-dev run run-built
+deps:
+	$(Q).ci/deps build
+deps-dev:
+	$(Q).ci/deps build dev
+
+run: deps
+	$(Q)$(MAKE) --no-print-directory run-built
+run-built: all
+	$(Q)B=$(B) MAP='$(MAP)' BREAK='$(BREAK)' $(B)/millrace-demo
+
+OUR_C = $(shell find broker client schemas tests worker -name '*.[ch]' | sort)
+.PHONY: lint fmt fmt-check
+lint: deps-dev
+	$(Q)tests/lint/lint.sh
+fmt: deps-dev
+	$(Q)clang-format -i $(OUR_C)
+fmt-check: deps-dev
+	$(Q)clang-format --dry-run -Werror $(OUR_C)
+
+.PHONY: compile_commands.json
+compile_commands.json:
+	$(call say,GEN,$@)
+	@{ echo '['; for f in $(MR_SRC) $(CORE_SRC) $(BROKER_SRC) $(ROAD_SRC) $(KINDS_SRC) \
+	    $(WORKER_SRC) $(LIB_SRC) $(CLI_SRC) $(SUPPORT_SRC) $(FLAG_SRC) \
+	    $(wildcard tests/*/*_test.c); do \
+	    printf '%s{"directory":"%s","file":"%s","command":"%s"}\n' "$$comma" "$(CURDIR)" "$$f" \
+	    '$(subst ",\\",$(CC) $(filter-out -DMILLRACE_VERSION%,$(CPPFLAGS)) $(CFLAGS) -c) '"$$f"; \
+	    comma=,; done; echo ']'; } > $@
+
+.PHONY: install uninstall
+INSTALLED := bin/millrace bin/millrace-broker bin/millrace-worker lib/libmillrace.a \
+    lib/libmillrace.so.$(SOVERSION) lib/libmillrace.so lib/pkgconfig/millrace.pc \
+    include/millrace.h include/millrace_worker.h
+install: all
+	$(Q)install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig include)
+	$(Q)install -m 755 $(filter-out $(B)/millrace-demo $(B)/millrace-payd,$(PROGRAMS)) \
+	    $(DESTDIR)$(PREFIX)/bin
+	$(Q)install -m 644 $(B)/libmillrace.a $(DESTDIR)$(PREFIX)/lib
+	$(Q)install -m 755 $(B)/libmillrace.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib
+	$(Q)ln -sf libmillrace.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libmillrace.so
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/millrace.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/millrace.pc
+	$(Q)install -m 644 client/millrace.h worker/millrace_worker.h \
+	    $(DESTDIR)$(PREFIX)/include
+uninstall:
+	$(Q)rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
+
+.PHONY: clean help
+clean:
+	$(Q)rm -rf build build-asan build-tsan build-fuzz compile_commands.json
+
+help:
+	@echo 'make run        the flagship on the map of Berlin-Adlershof (MAP=FILE, BREAK=1)'
+	@echo 'make test       unit and integration tests against a private PostgreSQL'
+	@echo 'make            programs and libraries into $(B)/'
+	@echo 'make unit       unit tests only            make bench     figures as JSON lines'
+	@echo 'make asan       tests under address and undefined behaviour sanitizers'
+	@echo 'make tsan       core and base under the thread sanitizer'
+	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds'
+	@echo 'make deps       install what is missing (root), or print the line that does'
+	@echo 'make lint fmt fmt-check compile_commands.json install uninstall clean'
+	@echo 'Options: V=1 commands shown, CI=true warnings are errors, B=folder, PREFIX=, DESTDIR='
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
