@@ -19,7 +19,7 @@ enum mr_conf_type { MR_CONF_STRING, MR_CONF_INT, MR_CONF_BOOL, MR_CONF_CHOICE };
  * underscores, the ini key `name`. `offset` is where the value lies in the program's own
  * settings struct: const char * for strings and choices, int64_t for numbers, bool. */
 struct mr_conf_row {
-    const char *name;    /* lower_case, unit last */
+    const char *name; /* lower_case, unit last */
     enum mr_conf_type type;
     size_t offset;
     const char *initial; /* the default, as text; NULL: empty */
