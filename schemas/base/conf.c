@@ -270,7 +270,7 @@ find_row(const struct mr_conf *conf, const char *name)
 static const char *
 nearest_name(const struct mr_conf *conf, const char *name, size_t distance_max)
 {
-    const char *names[MR_CONF_ROWS_MAX];
+    const char *names[MR_CONF_ROWS_MAX] = {NULL};
 
     for (size_t i = 0; i < conf->count; i++)
         names[i] = conf->rows[i].name;
