@@ -375,20 +375,19 @@ parse_file(struct reading *reading)
 {
     int bad_line = ini_parse_stream(read_line, reading, on_ini, reading);
 
-    if (reading->status)
-        return reading->status;
-    if (ferror(reading->file)) {
-        return mr_err_setf(reading->err, MR_BAD_SETTING,
-            "The settings file cannot be read.", "Check that it is an ordinary file.",
-            "%s: %s.", reading->path, strerror(errno));
-    }
-    if (bad_line != 0) {
+    /* A line that inih could not read may be why a later one made no sense to us. */
+    if (bad_line != 0 && (!reading->status || bad_line < reading->line)) {
         return mr_err_setf(reading->err, MR_BAD_SETTING,
             "The settings file cannot be read.",
             "Write \"name = value\", \"[section]\" or \"# remark\".",
             "%s:%d: this is none of the three.", reading->path, bad_line);
     }
-    return MR_OK;
+    if (!reading->status && ferror(reading->file)) {
+        return mr_err_setf(reading->err, MR_BAD_SETTING,
+            "The settings file cannot be read.", "Check that it is an ordinary file.",
+            "%s: %s.", reading->path, strerror(errno));
+    }
+    return reading->status;
 }
 
 static enum mr_status
