@@ -394,6 +394,7 @@ END_TEST
 START_TEST(nearest_names)
 {
     static const char *const names[] = {"submit", "wait", "show", "jobs", "queues"};
+    static const char *const short_name = "log";
     char huge[200];
 
     memset(huge, 's', sizeof huge - 1);
@@ -407,6 +408,8 @@ START_TEST(nearest_names)
     ck_assert_ptr_null(mr_nearest("xyz", names, 5));
     ck_assert_ptr_null(mr_nearest(huge, names, 5));
     ck_assert_ptr_null(mr_nearest("wait", names, 0));
+    ck_assert_ptr_null(
+        mr_nearest("xyz", &short_name, 1)); /* 3 edits, nothing in common */
 }
 END_TEST
 
