@@ -292,9 +292,14 @@ run-built: all
 	$(Q)B=$(B) MAP='$(MAP)' BREAK='$(BREAK)' $(B)/millrace-demo
 
 OUR_C = $(shell find broker client schemas tests worker -name '*.[ch]' | sort)
-.PHONY: lint fmt fmt-check
-lint: deps-dev
-	$(Q)tests/lint/lint.sh
+.PHONY: lint lint-built fmt fmt-check
+lint: deps deps-dev
+	$(Q)$(MAKE) --no-print-directory lint-built
+# Without the shell's quotes, for those who split words themselves.
+PLAIN_CPPFLAGS = $(filter-out -DMILLRACE_VERSION%,$(CPPFLAGS)) -DMILLRACE_VERSION="$(VERSION)"
+lint-built: all
+	$(Q)B=$(B) TIDY=$(TIDY) CLANG_FLAGS='$(PLAIN_CPPFLAGS) -std=c17 $(WARN)' \
+	    tests/lint/lint.sh
 fmt: deps-dev
 	$(Q)clang-format -i $(OUR_C)
 fmt-check: deps-dev
@@ -303,11 +308,10 @@ fmt-check: deps-dev
 .PHONY: compile_commands.json
 compile_commands.json:
 	$(call say,GEN,$@)
-	@{ echo '['; for f in $(MR_SRC) $(CORE_SRC) $(BROKER_SRC) $(ROAD_SRC) $(KINDS_SRC) \
-	    $(WORKER_SRC) $(LIB_SRC) $(CLI_SRC) $(SUPPORT_SRC) $(FLAG_SRC) \
-	    $(wildcard tests/*/*_test.c); do \
+	@{ echo '['; for f in $(filter-out tests/examples/%,$(shell find broker client schemas \
+	    tests worker -name '*.c')); do \
 	    printf '%s{"directory":"%s","file":"%s","command":"%s"}\n' "$$comma" "$(CURDIR)" "$$f" \
-	    '$(subst ",\\",$(CC) $(filter-out -DMILLRACE_VERSION%,$(CPPFLAGS)) $(CFLAGS) -c) '"$$f"; \
+	    '$(subst ",\",$(CC) $(PLAIN_CPPFLAGS) $(CFLAGS)) -c '"$$f"; \
 	    comma=,; done; echo ']'; } > $@
 
 .PHONY: install uninstall
@@ -341,7 +345,8 @@ help:
 	@echo 'make tsan       core and base under the thread sanitizer'
 	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds'
 	@echo 'make deps       install what is missing (root), or print the line that does'
-	@echo 'make lint fmt fmt-check compile_commands.json install uninstall clean'
+	@echo 'make lint       rules of the house (TIDY=1: with clang-tidy)'
+	@echo 'make fmt fmt-check compile_commands.json install uninstall clean'
 	@echo 'Options: V=1 commands shown, CI=true warnings are errors, B=folder, PREFIX=, DESTDIR='
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
