@@ -311,7 +311,7 @@ compile_commands.json:
 	@{ echo '['; for f in $(filter-out tests/examples/%,$(shell find broker client schemas \
 	    tests worker -name '*.c')); do \
 	    printf '%s{"directory":"%s","file":"%s","command":"%s"}\n' "$$comma" "$(CURDIR)" "$$f" \
-	    '$(subst ",\",$(CC) $(PLAIN_CPPFLAGS) $(CFLAGS)) -c '"$$f"; \
+	    '$(subst ",\\\",$(CC) $(PLAIN_CPPFLAGS) $(CFLAGS)) -c '"$$f"; \
 	    comma=,; done; echo ']'; } > $@
 
 .PHONY: install uninstall
