@@ -10,6 +10,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 PYTHON ?= python3
 FUZZ_S ?= 30
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -17,6 +18,8 @@ FUZZ_S ?= 30
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 Q := $(if $(V),,@)
+# This file once more; with a -j of ours unless somebody gave one.
+AGAIN = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
 
 # ---- Flags ---------------------------------------------------------------------------------
@@ -247,30 +250,30 @@ test-built: all tests
 
 # pkg-config is asked when make starts, so what needs fresh packages runs in a second make.
 test: deps
-	$(Q)$(MAKE) --no-print-directory test-built
+	$(Q)$(AGAIN) test-built
 
 .PHONY: bench bench-built
 bench: deps
-	$(Q)$(MAKE) --no-print-directory bench-built
+	$(Q)$(AGAIN) bench-built
 bench-built: all $(BENCH)
 	$(Q)for b in $(BENCH); do B=$(B) "$$b" || exit 1; done
 
 .PHONY: asan asan-built tsan tsan-built fuzz fuzz-built
 asan: deps
-	$(Q)$(MAKE) --no-print-directory asan-built B=build-asan SAN=address,undefined
+	$(Q)$(AGAIN) asan-built B=build-asan SAN=address,undefined
 asan-built: all tests
 	$(Q)CK_FORK=no $(RUN_TESTS) $(UNIT) $(SIM)
 	$(Q)$(RUN_TESTS) $(INTEGRATION)
 
 # libzmq and libpq are not instrumented: what runs here is what has no foreign threads in it.
 tsan: deps
-	$(Q)$(MAKE) --no-print-directory tsan-built B=build-tsan SAN=thread
+	$(Q)$(AGAIN) tsan-built B=build-tsan SAN=thread
 TSAN_UNIT := $(filter $(addprefix $(B)/tests/unit/,base_% core_%),$(UNIT))
 tsan-built: $(TSAN_UNIT) $(SIM)
 	$(Q)CK_FORK=no $(RUN_TESTS) $(TSAN_UNIT) $(SIM)
 
 fuzz: deps-dev
-	$(Q)$(MAKE) --no-print-directory fuzz-built CC=clang B=build-fuzz \
+	$(Q)$(AGAIN) fuzz-built CC=clang B=build-fuzz \
 	    SAN=fuzzer-no-link,address,undefined
 fuzz-built: LDFLAGS += -fsanitize=fuzzer
 fuzz-built: $(FUZZ)
@@ -287,14 +290,14 @@ deps-dev:
 	$(Q).ci/deps build dev
 
 run: deps
-	$(Q)$(MAKE) --no-print-directory run-built
+	$(Q)$(AGAIN) run-built
 run-built: all
 	$(Q)B=$(B) MAP='$(MAP)' BREAK='$(BREAK)' $(B)/millrace-demo
 
 OUR_C = $(shell find broker client schemas tests worker -name '*.[ch]' | sort)
 .PHONY: lint lint-built fmt fmt-check
 lint: deps deps-dev
-	$(Q)$(MAKE) --no-print-directory lint-built
+	$(Q)$(AGAIN) lint-built
 # Without the shell's quotes, for those who split words themselves.
 PLAIN_CPPFLAGS = $(filter-out -DMILLRACE_VERSION%,$(CPPFLAGS)) -DMILLRACE_VERSION="$(VERSION)"
 lint-built: all
