@@ -125,7 +125,7 @@ $(B)/obj/%.o: %.c $(B)/flags
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Migrations are embedded as they are.
-$(B)/obj/schemas/sql/migrate.o: $(sort $(wildcard schemas/sql/*.sql))
+$(call obj,$(wildcard schemas/sql/migrate*.c)): $(sort $(wildcard schemas/sql/*.sql schemas/sql/*/*.sql))
 
 define archive
 $(1): $(2)
