@@ -191,6 +191,7 @@ $(B)/libmillrace.so: $(B)/libmillrace.so.$(SOVERSION)
 	@ln -sf $(<F) $@
 
 $(B)/millrace.pc: client/millrace.pc.in Makefile
+	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' $< > $@
 
 # ---- Tests, benches, examples ----------------------------------------------------------------
