@@ -11,6 +11,9 @@ for name in $(env | sed -n 's/^\(MILLRACE_[A-Z_]*\)=.*/\1/p'); do
     [ "$name" = MILLRACE_BUILD ] || unset "$name"
 done
 
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-second_deadlock_stack=1}"
+
 # gcc's thread sanitizer needs a memory layout without randomization on newer kernels.
 plain=
 case $B in
