@@ -19,8 +19,8 @@ void mr_arena_destroy(struct mr_arena **arena);
 void *mr_arena_alloc(struct mr_arena *arena, size_t bytes) MR_MUST_CHECK;
 
 /* Copy into the arena; a zero-length span gives a zero-length span. False when full. */
-bool mr_arena_copy(struct mr_arena *arena, struct mr_span from, struct mr_span *out)
-    MR_MUST_CHECK;
+bool mr_arena_copy(
+    struct mr_arena *arena, struct mr_span from, struct mr_span *out) MR_MUST_CHECK;
 
 /* Terminated copy, NULL when full. */
 char *mr_arena_str(struct mr_arena *arena, struct mr_span from) MR_MUST_CHECK;

@@ -24,7 +24,8 @@ struct mr_uuid mr_uuid_new(int64_t wall_us);
 /* A version 7 id that depends only on (parent, ordinal): the id of a follow-up job or of a
  * batch line, so that doing it again gives the same id. Keeps the parent's milliseconds; the
  * other bits are a keyed-by-nothing 128-bit hash of both. */
-struct mr_uuid mr_uuid_derive(struct mr_uuid parent, struct mr_span label, uint64_t ordinal);
+struct mr_uuid mr_uuid_derive(
+    struct mr_uuid parent, struct mr_span label, uint64_t ordinal);
 
 /* Milliseconds since 1970 that the id carries. */
 int64_t mr_uuid_ms(struct mr_uuid id);
