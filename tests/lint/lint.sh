@@ -43,7 +43,7 @@ if [ "${TIDY:-}" = 1 ] && command -v clang-tidy >/dev/null; then
     echo "  clang-tidy"
     # shellcheck disable=SC2086
     clang-tidy --quiet --warnings-as-errors='*' \
-        --checks='-*,clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition' \
+        --checks='-*,clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling,-bugprone-reserved-identifier,-bugprone-narrowing-conversions,-clang-analyzer-valist.*,-bugprone-assignment-in-if-condition' \
         $(echo "$files" | grep '\.c$' | grep -v '^tests/') -- ${CLANG_FLAGS:-} || status=1
 fi
 
