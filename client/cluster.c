@@ -1,0 +1,731 @@
+#include "client/cluster.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <limits.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/proc.h"
+#include "schemas/base/clock.h"
+
+#define VERSION_MIN 15
+#define START_MS 60000
+#define INITDB_MS 60000
+#define STOP_MS 15000
+#define LEFTOVER_MS 10000 /* how long a killed server's children may hold its memory */
+#define SOCKET_DIR_MAX 90 /* of the 107 bytes of a socket's path, its own name needs 15 */
+#define SETTINGS_MAX 32
+#define LOOK_AGAIN_MS 20
+
+struct mr_cluster {
+    char bin[PATH_MAX];
+    char dir[PATH_MAX]; /* absolute */
+    char data[PATH_MAX];
+    char log[PATH_MAX];
+    char socket_dir[PATH_MAX];
+    char temp[PATH_MAX]; /* ours to remove; "" if there is none */
+    char conninfo[PATH_MAX + 64];
+    char note[512];
+    bool has_user;
+    uid_t uid;
+    gid_t gid;
+    char *settings[SETTINGS_MAX + 1];
+    int timeout_ms;
+    struct mr_proc server;
+};
+
+static const char *const server_env[] = {"LC_ALL=C", "LANGUAGE=C", "PGDATA", "PGHOST",
+    "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS", NULL};
+
+static enum mr_status
+fail(struct mr_err *err, enum mr_status status, const char *todo, const char *what_failed,
+    const char *path)
+{
+    return mr_err_setf(err, status, "The private PostgreSQL could not be started.", todo,
+        "%s %s%s%s", what_failed, path, errno ? ": " : ".", errno ? strerror(errno) : "");
+}
+
+/* The cause is in the text, not in errno. */
+static enum mr_status
+refuse(struct mr_err *err, enum mr_status status, const char *todo, const char *text,
+    const char *path)
+{
+    errno = 0;
+    return fail(err, status, todo, text, path);
+}
+
+static bool
+join(char out[PATH_MAX], const char *dir, const char *name)
+{
+    return snprintf(out, PATH_MAX, "%s/%s", dir, name) < PATH_MAX;
+}
+
+static int
+remove_one(const char *path, const struct stat *facts, int type, struct FTW *at)
+{
+    (void)facts;
+    (void)type;
+    (void)at;
+    (void)remove(path);
+    return 0;
+}
+
+static void
+remove_tree(const char *path)
+{
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- Programs --------------------------------------------------------------------------- */
+
+static bool
+has_programs(const char *bin)
+{
+    char path[PATH_MAX];
+
+    return join(path, bin, "initdb") && access(path, X_OK) == 0 &&
+           join(path, bin, "postgres") && access(path, X_OK) == 0;
+}
+
+/* 15 from ".../postgresql/15/bin" or ".../pgsql-15/bin"; 0 if there is no number. */
+static long
+version_of(const char *bin)
+{
+    const char *end = strrchr(bin, '/');
+    const char *p = end;
+
+    while (p && p > bin && p[-1] >= '0' && p[-1] <= '9')
+        p--;
+    return p && p < end ? strtol(p, NULL, 10) : 0;
+}
+
+/* The wanted version if it is there (0: any), else the newest one. */
+static bool
+find_installed(char out[PATH_MAX], long wanted)
+{
+    static const char *const places[] = {
+        "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql-*/bin"};
+    long best = 0;
+
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        glob_t found;
+
+        if (glob(places[i], 0, NULL, &found) != 0)
+            continue;
+        for (size_t j = 0; j < found.gl_pathc; j++) {
+            long version = version_of(found.gl_pathv[j]);
+
+            if (version < VERSION_MIN || !has_programs(found.gl_pathv[j]) ||
+                (version <= best && version != wanted) || (wanted && best == wanted))
+                continue;
+            best = version;
+            (void)snprintf(out, PATH_MAX, "%s", found.gl_pathv[j]);
+        }
+        globfree(&found);
+    }
+    return best > 0;
+}
+
+static bool
+find_in_path(char out[PATH_MAX])
+{
+    const char *path = getenv("PATH");
+
+    while (path && *path) {
+        size_t n = strcspn(path, ":");
+
+        if (n && snprintf(out, PATH_MAX, "%.*s", (int)n, path) < PATH_MAX &&
+            has_programs(out))
+            return true;
+        path += n + (path[n] == ':');
+    }
+    return false;
+}
+
+/* The version that made the data folder; 0 if there is none yet. */
+static long
+data_version(const char *data)
+{
+    char path[PATH_MAX];
+    char text[16] = "";
+    FILE *file = join(path, data, "PG_VERSION") ? fopen(path, "re") : NULL;
+
+    if (!file)
+        return 0;
+    if (!fgets(text, sizeof text, file))
+        text[0] = '\0';
+    fclose(file);
+    return strtol(text, NULL, 10);
+}
+
+static enum mr_status
+find_programs(struct mr_cluster *cluster, struct mr_err *err)
+{
+    long wanted = data_version(cluster->data);
+
+    if (wanted && find_installed(cluster->bin, wanted) &&
+        version_of(cluster->bin) == wanted)
+        return MR_OK;
+    if (find_in_path(cluster->bin) || find_installed(cluster->bin, 0))
+        return MR_OK;
+    return refuse(err, MR_NOT_FOUND,
+        "Install it (Debian: apt-get install postgresql-15), or use one that runs "
+        "elsewhere with --database.",
+        "initdb and postgres, version 15 or newer, are neither in PATH nor in",
+        "/usr/lib/postgresql");
+}
+
+/* ---- Whose and where ---------------------------------------------------------------------- */
+
+static void
+choose_user(struct mr_cluster *cluster)
+{
+    static const char *const names[] = {"postgres", "nobody"};
+    struct stat facts;
+
+    if (geteuid() != 0)
+        return;
+    cluster->has_user = true;
+    if (stat(cluster->data, &facts) == 0 && facts.st_uid != 0) {
+        cluster->uid = facts.st_uid;
+        cluster->gid = facts.st_gid;
+        return;
+    }
+    cluster->uid = 65534;
+    cluster->gid = 65534;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct passwd *entry = getpwnam(names[i]);
+
+        if (entry && entry->pw_uid != 0) {
+            cluster->uid = entry->pw_uid;
+            cluster->gid = entry->pw_gid;
+            return;
+        }
+    }
+}
+
+/* Asked in a child that has become that user: modes alone do not tell (ACLs, mounts). */
+static bool
+can_enter(const struct mr_cluster *cluster, const char *path, int mode)
+{
+    int status = -1;
+    pid_t pid;
+
+    if (!cluster->has_user)
+        return access(path, mode) == 0;
+    pid = fork();
+    if (pid == 0)
+        _exit(setgid(cluster->gid) != 0 || setuid(cluster->uid) != 0 ||
+              access(path, mode) != 0);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static enum mr_status
+make_dir(const char *path, struct mr_err *err)
+{
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        return fail(err, MR_DENIED, "Choose another folder with --data DIR.",
+            "cannot make the folder", path);
+    return MR_OK;
+}
+
+/* A folder of our own that belongs to PostgreSQL's user. */
+static enum mr_status
+make_temp(struct mr_cluster *cluster, struct mr_err *err)
+{
+    const char *wanted = getenv("TMPDIR");
+    const char *places[] = {wanted && wanted[0] == '/' ? wanted : "/tmp", "/tmp"};
+
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char *temp = cluster->temp;
+
+        if (snprintf(temp, PATH_MAX, "%s/millrace-XXXXXX", places[i]) > SOCKET_DIR_MAX ||
+            !mkdtemp(temp)) {
+            temp[0] = '\0';
+            continue;
+        }
+        if ((!cluster->has_user || chown(temp, cluster->uid, cluster->gid) == 0) &&
+            can_enter(cluster, temp, R_OK | W_OK | X_OK))
+            return MR_OK;
+        (void)rmdir(temp);
+        temp[0] = '\0';
+    }
+    return fail(err, MR_DENIED, "Set TMPDIR to a folder that every user may enter.",
+        "cannot make a temporary folder in", places[0]);
+}
+
+static enum mr_status
+use_dir(struct mr_cluster *cluster, const char *dir, struct mr_err *err)
+{
+    if (strlen(dir) > PATH_MAX - 32 || strpbrk(dir, "'\\\n"))
+        return refuse(err, MR_BAD_ARGUMENT, "Choose another folder with --data DIR.",
+            "the name is too long, or has a quote or a backslash:", dir);
+    (void)snprintf(cluster->dir, PATH_MAX, "%s", dir);
+    (void)join(cluster->data, dir, "pg");
+    (void)join(cluster->log, dir, "pg.log");
+    return MR_OK;
+}
+
+static enum mr_status
+use_temp(struct mr_cluster *cluster, struct mr_err *err)
+{
+    enum mr_status status = cluster->temp[0] ? MR_OK : make_temp(cluster, err);
+
+    return status ? status : use_dir(cluster, cluster->temp, err);
+}
+
+static enum mr_status
+cannot_enter(struct mr_cluster *cluster, const struct mr_cluster_options *options,
+    struct mr_err *err)
+{
+    char dir[PATH_MAX];
+
+    memcpy(dir, cluster->dir, sizeof dir);
+    if (options->is_dir_required)
+        return refuse(err, MR_DENIED,
+            "Choose a folder that every user may enter with --data DIR, or start "
+            "millrace as an ordinary user.",
+            "PostgreSQL does not run as root, and its user cannot enter", dir);
+    (void)snprintf(cluster->note, sizeof cluster->note,
+        "PostgreSQL's user cannot enter %.200s: the data is in a temporary folder and is "
+        "removed at the end. To keep it: --data DIR, with a folder that every user may "
+        "enter.",
+        dir);
+    return use_temp(cluster, err);
+}
+
+static enum mr_status
+choose_place(struct mr_cluster *cluster, const struct mr_cluster_options *options,
+    struct mr_err *err)
+{
+    char absolute[PATH_MAX];
+    enum mr_status status;
+
+    if (!options->dir) {
+        choose_user(cluster);
+        return use_temp(cluster, err);
+    }
+    status = make_dir(options->dir, err);
+    if (status)
+        return status;
+    if (!realpath(options->dir, absolute))
+        return fail(err, MR_DENIED, "Choose another folder with --data DIR.",
+            "cannot enter", options->dir);
+    status = use_dir(cluster, absolute, err);
+    if (status)
+        return status;
+    choose_user(cluster);
+    return can_enter(cluster, absolute, X_OK) ? MR_OK
+                                              : cannot_enter(cluster, options, err);
+}
+
+static enum mr_status
+choose_socket(struct mr_cluster *cluster, struct mr_err *err)
+{
+    enum mr_status status = MR_OK;
+
+    if (strlen(cluster->data) > SOCKET_DIR_MAX) {
+        status = cluster->temp[0] ? MR_OK : make_temp(cluster, err);
+        (void)snprintf(cluster->socket_dir, PATH_MAX, "%s", cluster->temp);
+    } else {
+        (void)snprintf(cluster->socket_dir, PATH_MAX, "%s", cluster->data);
+    }
+    (void)snprintf(cluster->conninfo, sizeof cluster->conninfo,
+        strchr(cluster->socket_dir, ' ') ? "host='%s' dbname=millrace user=millrace"
+                                         : "host=%s dbname=millrace user=millrace",
+        cluster->socket_dir);
+    return status;
+}
+
+/* ---- Create ------------------------------------------------------------------------------- */
+
+static enum mr_status
+run_as_user(const struct mr_cluster *cluster, const char *const *argv, struct mr_err *err)
+{
+    struct mr_proc_spec spec = {.argv = argv,
+        .env = server_env,
+        .output = cluster->log,
+        .directory = "/",
+        .uid = cluster->uid,
+        .gid = cluster->gid,
+        .has_user = cluster->has_user};
+
+    return mr_proc_run(&spec, INITDB_MS, err);
+}
+
+static enum mr_status
+make_database(const struct mr_cluster *cluster, const char *data, struct mr_err *err)
+{
+    char program[PATH_MAX];
+    /* The single-user server takes its one statement from the shell: no connection needed. */
+    const char *const argv[] = {"/bin/sh", "-c",
+        "echo 'create database millrace' | \"$0\" --single -F -D \"$1\" template1",
+        program, data, NULL};
+
+    return join(program, cluster->bin, "postgres") ? run_as_user(cluster, argv, err)
+                                                   : MR_INTERNAL;
+}
+
+/* Made beside its place and renamed when it is complete: a creation that was cut short is
+ * never taken for a cluster. */
+static enum mr_status
+create(const struct mr_cluster *cluster, struct mr_err *err)
+{
+    char program[PATH_MAX];
+    char fresh[PATH_MAX];
+    const char *const argv[] = {program, "-D", fresh, "-U", "millrace", "-E", "UTF8",
+        "--locale=C", "--auth-local=trust", "--auth-host=reject", "--no-instructions",
+        cluster->temp[0] ? "--no-sync" : NULL, NULL};
+    enum mr_status status;
+
+    if (!join(program, cluster->bin, "initdb") || !join(fresh, cluster->dir, "pg.new"))
+        return refuse(err, MR_BAD_ARGUMENT, NULL, "the name is too long:", cluster->dir);
+    remove_tree(fresh);
+    if (mkdir(fresh, 0700) != 0 ||
+        (cluster->has_user && chown(fresh, cluster->uid, cluster->gid) != 0))
+        return fail(err, MR_DENIED, "Choose another folder with --data DIR.",
+            "cannot make the folder", fresh);
+    status = run_as_user(cluster, argv, err);
+    if (!status)
+        status = make_database(cluster, fresh, err);
+    if (!status && rename(fresh, cluster->data) != 0)
+        status =
+            fail(err, MR_INTERNAL, "Remove it and start again.", "cannot rename", fresh);
+    if (status)
+        remove_tree(fresh);
+    return status;
+}
+
+static enum mr_status
+create_if_missing(const struct mr_cluster *cluster, struct mr_err *err)
+{
+    struct stat facts;
+
+    if (stat(cluster->data, &facts) != 0)
+        return create(cluster, err);
+    if (!cluster->has_user && facts.st_uid != geteuid())
+        return refuse(err, MR_DENIED,
+            "Start millrace as that user (or as root), or choose another folder with "
+            "--data DIR.",
+            "the data folder belongs to another user:", cluster->data);
+    if (data_version(cluster->data) == 0)
+        return refuse(err, MR_BAD_ARGUMENT,
+            "Choose another folder with --data DIR, or move that one away.",
+            "this is there already, and is not a PostgreSQL data folder:", cluster->data);
+    return MR_OK;
+}
+
+/* ---- Start -------------------------------------------------------------------------------- */
+
+/* Line `wanted` (from 1) of postmaster.pid; "" if it has none. */
+static void
+pid_file_line(const struct mr_cluster *cluster, int wanted, char *out, int room)
+{
+    char path[PATH_MAX];
+    FILE *file = join(path, cluster->data, "postmaster.pid") ? fopen(path, "re") : NULL;
+
+    out[0] = '\0';
+    if (!file)
+        return;
+    for (int i = 0; i < wanted; i++)
+        if (!fgets(out, room, file)) {
+            out[0] = '\0';
+            break;
+        }
+    fclose(file);
+    out[strcspn(out, "\n")] = '\0';
+}
+
+static pid_t
+pid_in_file(const struct mr_cluster *cluster)
+{
+    char line[32];
+
+    pid_file_line(cluster, 1, line, sizeof line);
+    return (pid_t)strtol(line, NULL, 10);
+}
+
+/* A server works in its data folder: so a process with that number that is somewhere else
+ * has only inherited the number. */
+static bool
+is_server(const struct mr_cluster *cluster, pid_t pid)
+{
+    char link[64];
+    struct stat there, ours;
+
+    (void)snprintf(link, sizeof link, "/proc/%ld/cwd", (long)pid);
+    return pid > 1 && stat(link, &there) == 0 && stat(cluster->data, &ours) == 0 &&
+           there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+}
+
+/* Its parent has ended, and init has adopted it. */
+static bool
+is_orphan(pid_t pid)
+{
+    char path[64];
+    char text[512] = "";
+    const char *state;
+    FILE *file;
+    size_t n;
+
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    file = fopen(path, "re");
+    if (!file)
+        return true;
+    n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[n] = '\0';
+    /* "pid (name) state parent": the name may hold anything, so from its end on. */
+    state = strrchr(text, ')');
+    return !state || strtol(state + 4, NULL, 10) <= 1;
+}
+
+static enum mr_status
+clear_leftovers(const struct mr_cluster *cluster, struct mr_err *err)
+{
+    static const char *const names[] = {
+        "postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432"};
+    int64_t end_ms = mr_clock_now().mono_us / 1000 + LEFTOVER_MS;
+    pid_t pid = pid_in_file(cluster);
+
+    /* One whose starter was killed is stopping: it is given the time. */
+    while (is_server(cluster, pid) && is_orphan(pid) &&
+           mr_clock_now().mono_us / 1000 < end_ms)
+        (void)poll(NULL, 0, LOOK_AGAIN_MS);
+    if (is_server(cluster, pid))
+        return mr_err_setf(err, MR_BUSY, "The private PostgreSQL could not be started.",
+            "Stop the other millrace, or choose another folder with --data DIR.",
+            "another server (process %ld) runs on %s.", (long)pid, cluster->data);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[PATH_MAX];
+
+        if (join(path, cluster->data, names[i]))
+            (void)unlink(path);
+    }
+    return MR_OK;
+}
+
+static enum mr_status
+launch(struct mr_cluster *cluster, struct mr_err *err)
+{
+    const char *argv[16 + 2 * SETTINGS_MAX] = {NULL};
+    char program[PATH_MAX];
+    struct mr_proc_spec spec = {.argv = argv,
+        .env = server_env,
+        .output = cluster->log,
+        .directory = "/",
+        .death_signal = SIGINT,
+        .uid = cluster->uid,
+        .gid = cluster->gid,
+        .has_user = cluster->has_user};
+    size_t n = 0;
+
+    if (!join(program, cluster->bin, "postgres"))
+        return refuse(err, MR_BAD_ARGUMENT, NULL, "the name is too long:", cluster->bin);
+    argv[n++] = program;
+    argv[n++] = "-D";
+    argv[n++] = cluster->data;
+    argv[n++] = "-k";
+    argv[n++] = cluster->socket_dir;
+    argv[n++] = "-c";
+    argv[n++] = "listen_addresses=";
+    argv[n++] = "-c";
+    argv[n++] = "unix_socket_permissions=0700";
+    argv[n++] = "-c";
+    argv[n++] = "log_line_prefix=%m [%p] %a ";
+    for (size_t i = 0; cluster->settings[i]; i++) {
+        argv[n++] = "-c";
+        argv[n++] = cluster->settings[i];
+    }
+    return mr_proc_start(&cluster->server, &spec, err);
+}
+
+/* Line 8 of postmaster.pid is how pg_ctl learns it, too. */
+static bool
+is_ready(const struct mr_cluster *cluster)
+{
+    char line[32];
+
+    pid_file_line(cluster, 8, line, sizeof line);
+    return pid_in_file(cluster) == cluster->server.pid && strncmp(line, "ready", 5) == 0;
+}
+
+static int64_t
+now_ms(void)
+{
+    return mr_clock_now().mono_us / 1000;
+}
+
+/* MR_STORE_DOWN: it ended again. */
+static enum mr_status
+wait_ready(struct mr_cluster *cluster, int64_t end_ms, struct mr_err *err)
+{
+    char line[256];
+
+    while (!is_ready(cluster)) {
+        if (mr_proc_wait(&cluster->server, LOOK_AGAIN_MS)) {
+            mr_proc_last_line(cluster->log, "FATAL:", line, sizeof line);
+            return mr_err_setf(err, MR_STORE_DOWN,
+                "The private PostgreSQL could not be started.",
+                "Its log tells more; --data DIR uses another folder.",
+                "it ended at once: %s (%s)", line, cluster->log);
+        }
+        if (now_ms() < end_ms)
+            continue;
+        (void)mr_proc_stop(&cluster->server, SIGQUIT, STOP_MS);
+        return refuse(err, MR_TIMEOUT, "Its log may say why.",
+            "it did not become ready in time; the log is", cluster->log);
+    }
+    return MR_OK;
+}
+
+/* Children of a server that was killed may hold its shared memory for a moment. */
+static bool
+is_leftover_memory(const struct mr_cluster *cluster)
+{
+    char line[256];
+
+    mr_proc_last_line(cluster->log, "FATAL:", line, sizeof line);
+    return strstr(line, "shared memory block") != NULL;
+}
+
+enum mr_status
+mr_cluster_resume(struct mr_cluster *cluster, struct mr_err *err)
+{
+    int64_t begin_ms = now_ms();
+    enum mr_status status = clear_leftovers(cluster, err);
+
+    while (!status) {
+        status = launch(cluster, err);
+        if (!status)
+            status = wait_ready(cluster, begin_ms + cluster->timeout_ms, err);
+        if (status != MR_STORE_DOWN || !is_leftover_memory(cluster) ||
+            now_ms() - begin_ms > LEFTOVER_MS)
+            break;
+        (void)poll(NULL, 0, LOOK_AGAIN_MS);
+        status = MR_OK;
+    }
+    return status;
+}
+
+static enum mr_status
+copy_settings(struct mr_cluster *cluster, const char *const *settings, struct mr_err *err)
+{
+    for (size_t i = 0; settings && settings[i]; i++) {
+        if (i == SETTINGS_MAX)
+            return mr_err_set(
+                err, MR_TOO_BIG, "Too many settings for PostgreSQL.", NULL, NULL);
+        cluster->settings[i] = strdup(settings[i]);
+        if (!cluster->settings[i])
+            return mr_err_set(
+                err, MR_NO_MEMORY, "PostgreSQL was not started.", "No memory.", NULL);
+    }
+    return MR_OK;
+}
+
+enum mr_status
+mr_cluster_start(
+    struct mr_cluster **out, const struct mr_cluster_options *options, struct mr_err *err)
+{
+    struct mr_cluster *cluster = calloc(1, sizeof *cluster);
+    enum mr_status status;
+
+    *out = NULL;
+    if (!cluster)
+        return mr_err_set(
+            err, MR_NO_MEMORY, "PostgreSQL was not started.", "No memory.", NULL);
+    cluster->timeout_ms = options->timeout_ms ? options->timeout_ms : START_MS;
+    status = copy_settings(cluster, options->settings, err);
+    if (!status)
+        status = choose_place(cluster, options, err);
+    if (!status)
+        status = choose_socket(cluster, err);
+    if (!status)
+        status = find_programs(cluster, err);
+    if (!status)
+        status = create_if_missing(cluster, err);
+    if (!status)
+        status = mr_cluster_resume(cluster, err);
+    if (status) {
+        mr_cluster_stop(&cluster);
+        return status;
+    }
+    *out = cluster;
+    return MR_OK;
+}
+
+/* ---- Stop --------------------------------------------------------------------------------- */
+
+void
+mr_cluster_halt(struct mr_cluster *cluster, int signal_number)
+{
+    if (cluster->server.pid <= 0)
+        return;
+    mr_proc_signal(&cluster->server, signal_number);
+    if (!mr_proc_wait(&cluster->server, STOP_MS))
+        (void)mr_proc_stop(&cluster->server, SIGQUIT, STOP_MS);
+}
+
+void
+mr_cluster_stop(struct mr_cluster **cluster)
+{
+    struct mr_cluster *gone = cluster ? *cluster : NULL;
+
+    if (!gone)
+        return;
+    mr_cluster_halt(gone, SIGINT);
+    if (gone->temp[0])
+        remove_tree(gone->temp);
+    for (size_t i = 0; gone->settings[i]; i++)
+        free(gone->settings[i]);
+    free(gone);
+    *cluster = NULL;
+}
+
+const char *
+mr_cluster_conninfo(const struct mr_cluster *cluster)
+{
+    return cluster->conninfo;
+}
+
+const char *
+mr_cluster_log_path(const struct mr_cluster *cluster)
+{
+    return cluster->log;
+}
+
+const char *
+mr_cluster_bin_dir(const struct mr_cluster *cluster)
+{
+    return cluster->bin;
+}
+
+const char *
+mr_cluster_note(const struct mr_cluster *cluster)
+{
+    return cluster->note;
+}
+
+bool
+mr_cluster_is_alive(struct mr_cluster *cluster)
+{
+    return mr_proc_is_alive(&cluster->server);
+}
+
+pid_t
+mr_cluster_pid(const struct mr_cluster *cluster)
+{
+    return cluster->server.pid;
+}
