@@ -164,7 +164,7 @@ $(B)/millrace: $(call obj,$(CLI_SRC) $(LIB_SRC)) $(LIBMR)
 # millrace-X is tests/flagship/X.c with X_*.c and what it shares with the others (common*.c).
 define flagship
 $(B)/millrace-$(1): $(call obj,$(filter tests/flagship/$(1).c tests/flagship/$(1)_%.c \
-    tests/flagship/common%.c,$(FLAG_SRC))) $(LIBSUPPORT) $(LIBROAD) $(LIBCLIENT) $(LIBMR)
+    tests/flagship/common%.c,$(FLAG_SRC))) $(LIBSUPPORT) $(LIBROAD) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
 	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS))
 endef
 $(foreach p,$(patsubst tests/flagship/%.c,%,$(FLAG_MAIN)),$(eval $(call flagship,$p)))
@@ -201,10 +201,10 @@ ARCHIVES_core := $(LIBCORE)
 ARCHIVES_broker := $(LIBBROKER) $(LIBCORE)
 ARCHIVES_road := $(LIBROAD)
 ARCHIVES_kinds := $(LIBKINDS) $(LIBWORKER) $(LIBROAD)
-ARCHIVES_worker := $(LIBWORKER) $(LIBKINDS) $(LIBROAD)
+ARCHIVES_worker := $(LIBWORKER) $(LIBKINDS) $(LIBROAD) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_client := $(LIBCLI) $(LIBCLIENT) $(LIBSUPPORT)
-ARCHIVES_support := $(LIBSUPPORT) $(LIBCLIENT)
-ARCHIVES_sql := $(LIBSUPPORT) $(LIBCLIENT)
+ARCHIVES_support := $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
+ARCHIVES_sql := $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 room = $(firstword $(subst _, ,$(notdir $(1))))
 
 define unit
@@ -216,7 +216,7 @@ $(foreach t,$(UNIT),$(eval $(call unit,$t)))
 $(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIBMR)
 	$(call link,$(TEST_LIBS) $(MR_LIBS))
 
-$(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBCLIENT) $(LIBROAD) \
+$(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
     $(LIBCORE) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <glob.h>
 #include <limits.h>
 #include <poll.h>
 #include <pwd.h>
@@ -15,10 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/cluster_bin.h"
 #include "client/proc.h"
 #include "schemas/base/clock.h"
 
-#define VERSION_MIN 15
 #define START_MS 60000
 #define INITDB_MS 60000
 #define STOP_MS 15000
@@ -88,70 +87,6 @@ remove_tree(const char *path)
 
 /* ---- Programs --------------------------------------------------------------------------- */
 
-static bool
-has_programs(const char *bin)
-{
-    char path[PATH_MAX];
-
-    return join(path, bin, "initdb") && access(path, X_OK) == 0 &&
-           join(path, bin, "postgres") && access(path, X_OK) == 0;
-}
-
-/* 15 from ".../postgresql/15/bin" or ".../pgsql-15/bin"; 0 if there is no number. */
-static long
-version_of(const char *bin)
-{
-    const char *end = strrchr(bin, '/');
-    const char *p = end;
-
-    while (p && p > bin && p[-1] >= '0' && p[-1] <= '9')
-        p--;
-    return p && p < end ? strtol(p, NULL, 10) : 0;
-}
-
-/* The wanted version if it is there (0: any), else the newest one. */
-static bool
-find_installed(char out[PATH_MAX], long wanted)
-{
-    static const char *const places[] = {
-        "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql-*/bin"};
-    long best = 0;
-
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        glob_t found;
-
-        if (glob(places[i], 0, NULL, &found) != 0)
-            continue;
-        for (size_t j = 0; j < found.gl_pathc; j++) {
-            long version = version_of(found.gl_pathv[j]);
-
-            if (version < VERSION_MIN || !has_programs(found.gl_pathv[j]) ||
-                (version <= best && version != wanted) || (wanted && best == wanted))
-                continue;
-            best = version;
-            (void)snprintf(out, PATH_MAX, "%s", found.gl_pathv[j]);
-        }
-        globfree(&found);
-    }
-    return best > 0;
-}
-
-static bool
-find_in_path(char out[PATH_MAX])
-{
-    const char *path = getenv("PATH");
-
-    while (path && *path) {
-        size_t n = strcspn(path, ":");
-
-        if (n && snprintf(out, PATH_MAX, "%.*s", (int)n, path) < PATH_MAX &&
-            has_programs(out))
-            return true;
-        path += n + (path[n] == ':');
-    }
-    return false;
-}
-
 /* The version that made the data folder; 0 if there is none yet. */
 static long
 data_version(const char *data)
@@ -173,10 +108,7 @@ find_programs(struct mr_cluster *cluster, struct mr_err *err)
 {
     long wanted = data_version(cluster->data);
 
-    if (wanted && find_installed(cluster->bin, wanted) &&
-        version_of(cluster->bin) == wanted)
-        return MR_OK;
-    if (find_in_path(cluster->bin) || find_installed(cluster->bin, 0))
+    if (mr_cluster_bin_find(cluster->bin, wanted))
         return MR_OK;
     return refuse(err, MR_NOT_FOUND,
         "Install it (Debian: apt-get install postgresql-15), or use one that runs "
