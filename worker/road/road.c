@@ -1,3 +1,5 @@
+#include "worker/road/road.h"
+
 #include "worker/road/road_priv.h"
 
 #include <stdlib.h>
