@@ -60,7 +60,7 @@ stop(const void *context)
 START_TEST(a_block_can_be_stopped)
 {
     struct mr_ep block;
-    int yes;
+    int yes = 1;
 
     ck_assert(!mr_ep_block(20, 0, 1, stop, &yes, &block));
     ck_assert(mr_ep_block(20, 0, 1, stop, NULL, &block));
