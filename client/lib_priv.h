@@ -1,0 +1,194 @@
+/*
+ * What the files of libmillrace share. The calling threads make requests and give them to the
+ * I/O thread through a mailbox; only the I/O thread ends them (also when their deadline is
+ * over), so a request has one owner at a time. Everything below `struct mr_lib_link` belongs to
+ * the I/O thread.
+ */
+#ifndef MR_CLIENT_LIB_PRIV_H
+#define MR_CLIENT_LIB_PRIV_H
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/millrace.h"
+#include "schemas/base/hash.h"
+#include "schemas/base/mailbox.h"
+#include "schemas/base/status.h"
+#include "schemas/base/uuid.h"
+#include "schemas/wire/msg.h"
+
+#define MR_LIB_ENDPOINTS_MAX 16
+#define MR_LIB_TEXT_MAX 512
+#define MR_LIB_NEVER INT64_MAX
+
+struct mr_lib_req;
+struct mr_lib_flight;
+
+/* One job on its way to being durable. */
+struct mr_lib_unit {
+    struct mr_lib_unit *next, *prev; /* in the list of those to be sent */
+    struct mr_lib_req *req;
+    struct mr_lib_flight *flight; /* the message that carries it; NULL: not under way */
+    uint32_t flight_index;
+    size_t at, bytes; /* its encoding in req->bytes */
+    int code;         /* verdict, once is_settled */
+    bool is_listed, is_settled;
+    bool was_sent;
+    bool is_resent; /* answered with "later", or not at all */
+    bool is_unsure; /* not answered at all: an earlier message may have stored it */
+};
+
+/* One id that somebody waits for. */
+struct mr_lib_waiter {
+    struct mr_lib_waiter *next; /* in its bucket */
+    struct mr_lib_waiter *ask_next,
+        *ask_prev; /* among those whose WATCH has to be sent */
+    struct mr_lib_req *req;
+    struct mr_uuid id;
+    int64_t asked_us; /* when WATCH was sent last */
+    bool is_armed;    /* false: its own submit is not acknowledged yet */
+    bool is_listed, is_asking;
+};
+
+enum mr_lib_type { MR_LIB_READY, MR_LIB_SUBMIT, MR_LIB_WAIT, MR_LIB_CALL, MR_LIB_STOP };
+
+struct mr_lib_req {
+    struct mr_node node; /* first: mailbox nodes are cast back */
+    struct mr_lib_req *next, *prev;
+    enum mr_lib_type type;
+    int64_t deadline_us; /* monotonic */
+    bool is_async;
+    bool was_sent; /* something of it, at least once */
+    void *tag;
+    sem_t done; /* blocking calls */
+    int code;
+    char text[MR_LIB_TEXT_MAX]; /* why, for a failure */
+
+    struct mr_wr bytes; /* SUBMIT: encoded jobs; CALL: args, then the reply */
+    struct mr_uuid id;  /* of an asynchronous job */
+    char queue[MR_NAME_BYTES_MAX + 1];
+    char method[MR_NAME_BYTES_MAX + 1];
+    struct mr_lib_unit *units;
+    uint32_t unit_count, units_left;
+    struct mr_lib_waiter *waiters;
+    uint32_t waiter_count, found; /* found: index of the waiter that ended it */
+    bool wants_only_a_look;       /* fetch: WAITING is an answer */
+    uint64_t corr;                /* CALL; 0: it has to be sent */
+    struct millrace_result result;
+};
+
+/* A SUBMIT that is not acknowledged. */
+struct mr_lib_flight {
+    struct mr_lib_flight *next;
+    uint64_t corr;
+    uint32_t count;
+    struct mr_lib_unit *units[]; /* NULL: its request has ended meanwhile */
+};
+
+enum mr_lib_state { MR_LIB_DOWN, MR_LIB_GREETING, MR_LIB_UP };
+
+struct mr_lib_link {
+    struct millrace *mr;
+    bool is_stopping;
+    uint64_t random;
+
+    /* The connection. */
+    void *socket; /* NULL when DOWN */
+    enum mr_lib_state state;
+    unsigned endpoint, misses; /* misses: failures in a row */
+    int64_t next_try_us, greet_until_us, heard_us, said_us;
+    uint32_t heartbeat_ms, window_jobs;
+    uint64_t corr; /* of the last message that wants an answer */
+    struct mr_wr
+        out;     /* what the socket has not taken yet; n is 0 when there is nothing */
+    int fall;    /* the connection is to be given up: why; 0: it is fine */
+    int refusal; /* code with which HELLO was refused last; 0: it was not */
+    char text[MR_LIB_TEXT_MAX]; /* what went wrong last */
+
+    /* Requests that have not ended. */
+    struct mr_lib_req *open;
+    int64_t next_deadline_us;
+    bool has_unsent_calls;
+
+    /* Submits. */
+    struct mr_lib_unit *first, *last; /* to be sent */
+    struct mr_lib_flight *flights, *flights_end;
+    uint32_t flight_count, jobs_out, busy_in_a_row;
+    int64_t resume_us; /* none is sent before */
+
+    /* Waits. */
+    struct mr_lib_waiter **buckets;
+    uint32_t bucket_count, waiter_count;
+    struct mr_lib_waiter *ask_first, *ask_last;
+    struct mr_uuid *dropped; /* ids nobody waits for any more; room for one message */
+    uint32_t dropped_count;
+    int64_t again_us;
+};
+
+struct millrace {
+    void *context;
+    void *thread;
+    struct mr_mailbox *inbox, *completions;
+    char *endpoints[MR_LIB_ENDPOINTS_MAX];
+    unsigned endpoint_count;
+    char name[MR_NAME_BYTES_MAX + 1];
+    struct mr_uuid instance;
+    int default_timeout_ms;
+    uint32_t outstanding_max;
+    atomic_uint_fast32_t outstanding;
+    struct mr_hash_key hash_key;
+};
+
+/* lib_request.c: both threads. */
+struct mr_lib_req *mr_lib_request_new(
+    struct millrace *mr, enum mr_lib_type type, int timeout_ms);
+void mr_lib_request_free(struct mr_lib_req *req);
+/* Encodes jobs[0..count), count at least 1, and stops early when a message's worth, another
+ * queue or a bad job is reached; *taken says how many. A failure is about jobs[0]. */
+int mr_lib_request_jobs(struct mr_lib_req *req, const struct millrace_job *jobs,
+    size_t count, size_t *taken, bool with_waiters, struct millrace_error *error);
+int mr_lib_request_waiters(
+    struct mr_lib_req *req, const struct millrace_id *ids, size_t count);
+/* Give it away and, unless asynchronous, wait for its end. */
+void mr_lib_request_give(struct millrace *mr, struct mr_lib_req *req);
+int mr_lib_error(
+    struct millrace_error *error, int code, const char *what, const char *why);
+
+/* lib_link.c: the thread. `argument` is the handle. */
+void mr_lib_link_run(void *argument);
+/* Ends a request: takes it out of everything and hands it back. `text` may be empty. */
+void mr_lib_link_end(
+    struct mr_lib_link *link, struct mr_lib_req *req, int code, struct mr_span text);
+/* True if a message may be put into link->out now. */
+bool mr_lib_link_is_free(const struct mr_lib_link *link);
+/* Sends link->out, or keeps it until the socket takes it. */
+void mr_lib_link_send(struct mr_lib_link *link);
+/* base * 2^n, at most cap, with jitter of a half. */
+int64_t mr_lib_link_backoff_us(
+    struct mr_lib_link *link, unsigned n, int64_t base_us, int64_t cap_us);
+
+/* lib_submit.c */
+void mr_lib_submit_admit(struct mr_lib_link *link, struct mr_lib_req *req);
+void mr_lib_submit_forget(struct mr_lib_link *link, struct mr_lib_req *req);
+void mr_lib_submit_flush(struct mr_lib_link *link, int64_t now_us);
+void mr_lib_submit_on_ack(
+    struct mr_lib_link *link, const struct mr_msg *msg, int64_t now_us);
+/* True if the error was about a SUBMIT of ours. */
+bool mr_lib_submit_on_error(struct mr_lib_link *link, uint64_t corr,
+    const struct mr_error *error, int64_t now_us);
+/* The connection is gone: all that is unacknowledged has to be sent again. */
+void mr_lib_submit_restart(struct mr_lib_link *link);
+
+/* lib_watch.c. Admit: false if memory is out. */
+bool mr_lib_watch_admit(struct mr_lib_link *link, struct mr_lib_req *req);
+/* Its job is known to the broker. `must_ask`: the broker may not tell by itself. */
+void mr_lib_watch_arm(struct mr_lib_link *link, struct mr_lib_req *req, bool must_ask);
+void mr_lib_watch_forget(struct mr_lib_link *link, struct mr_lib_req *req);
+void mr_lib_watch_flush(struct mr_lib_link *link, int64_t now_us);
+void mr_lib_watch_on_event(struct mr_lib_link *link, const struct mr_msg *msg);
+/* Ask again for those that were asked for before `before_us`. */
+void mr_lib_watch_again(struct mr_lib_link *link, int64_t before_us);
+
+#endif
