@@ -1,0 +1,174 @@
+#include "broker/core/match.h"
+
+#include "broker/core/job.h"
+#include "broker/core/lane.h"
+#include "broker/core/roster.h"
+#include "broker/core/say.h"
+
+/* How many payloads of a lane are read back at a time. */
+#define READ_AHEAD 64
+/* What a payload is taken to cost before its size is known. */
+#define READ_BYTES_UNKNOWN 1024
+#define SWEEP_US (INT64_C(1000) * 1000)
+
+struct choice {
+    uint32_t lane;
+    int64_t rank, ready_us;
+};
+
+static void
+consider(const struct mr_core *core, const struct mr_kind *kind, struct choice *best)
+{
+    for (uint32_t bits = kind->occupied; bits; bits &= bits - 1) {
+        uint32_t priority = (uint32_t)__builtin_ctz(bits);
+        uint32_t lane = core->cells[kind->rings[priority]].front;
+        const struct mr_job *job = mr_job_at(core, mr_lane_at(core, lane)->head);
+        int64_t waited_us = core->now.mono_us - job->ready_us;
+        int64_t rank = priority + waited_us / (core->conf.age_ms * INT64_C(1000));
+
+        if (best->lane && (rank < best->rank ||
+                              (rank == best->rank && job->ready_us >= best->ready_us)))
+            continue;
+        *best = (struct choice){lane, rank, job->ready_us};
+    }
+}
+
+static uint32_t
+choose_lane(const struct mr_core *core, const struct mr_peer *worker)
+{
+    struct choice best = {0};
+
+    for (uint32_t i = 0; i < worker->offer_count; i++) {
+        const struct mr_offered *offer = &worker->offers[i];
+
+        if (offer->running_max && offer->running >= offer->running_max)
+            continue;
+        consider(core, &core->kinds[offer->kind], &best);
+    }
+    return best.lane;
+}
+
+/* The head's payload is in the database: ask for it and for some that follow, within what the
+ * pool can take. The lane stands aside until the head is there. */
+static void
+read_back(struct mr_core *core, uint32_t lane_slot, uint64_t credit)
+{
+    uint32_t slot = mr_lane_at(core, lane_slot)->head;
+    uint32_t asked = 0;
+
+    for (uint32_t n = 0; slot && n < READ_AHEAD && n < credit; n++) {
+        struct mr_job *job = mr_job_at(core, slot);
+        uint64_t cost =
+            mr_pool_cost(job->payload_bytes ? job->payload_bytes + MR_TRACE_BYTES_MAX
+                                            : READ_BYTES_UNKNOWN);
+
+        if (job->flags & MR_JOB_ABSENT && !(job->flags & MR_JOB_READING)) {
+            if (core->pool.bytes + core->reading_bytes + cost > core->pool.bytes_max)
+                break;
+            job->flags |= MR_JOB_READING;
+            job->reading_bytes = (uint32_t)cost;
+            core->reading_bytes += cost;
+            mr_say_read(core, job->id);
+            asked++;
+        }
+        slot = job->next;
+    }
+    if (asked)
+        mr_lane_refresh(core, lane_slot);
+    else
+        mr_lane_starve(core, lane_slot);
+}
+
+static void
+dispatch(struct mr_core *core, uint32_t slot, uint32_t number)
+{
+    struct mr_job *job = mr_job_at(core, slot);
+    struct mr_peer *worker = &core->peers[number];
+    struct mr_job_sent sent;
+    uint32_t lane = job->lane;
+
+    job->attempt++;
+    job->peer = number;
+    mr_job_move(core, slot, MR_JOB_SENT);
+    mr_lane_served(core, lane);
+    worker->sent++;
+    core->stats.dispatched++;
+    sent = (struct mr_job_sent){.id = job->id,
+        .attempt = job->attempt,
+        .kind = mr_names_text(&core->kind_names, job->kind),
+        .payload = mr_job_payload(job),
+        .queue = mr_names_text(&core->queue_names, job->queue),
+        .trace = mr_job_trace(job),
+        .timeout_ms = mr_job_policy(core, slot).timeout_ms,
+        .submitted_at_us = job->submitted_at_us};
+    core->act(core->context,
+        &(struct mr_action){
+            .act = MR_ACT_JOB, .peer = number, .id = job->id, .job = &sent});
+    if (job->flags & MR_JOB_FETCHED && core->pool.bytes > core->conf.payload_bytes_max)
+        mr_job_drop_payload(core, slot);
+}
+
+/* One job for this worker, if there is one for it. */
+static bool
+serve(struct mr_core *core, uint32_t number, bool only_idle)
+{
+    struct mr_peer *worker = &core->peers[number];
+    uint32_t lane;
+
+    if (worker->sent >= worker->credit || (only_idle && worker->held >= worker->threads))
+        return false;
+    while ((lane = choose_lane(core, worker)) != 0) {
+        uint32_t slot = mr_lane_at(core, lane)->head;
+        const struct mr_job *job = mr_job_at(core, slot);
+
+        if (job->expires_at_us && core->now.wall_us >= job->expires_at_us) {
+            mr_job_route(core, slot); /* its timer is about to fire */
+        } else if (job->flags & MR_JOB_ABSENT) {
+            read_back(core, lane, worker->credit - worker->sent);
+        } else {
+            dispatch(core, slot, number);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+pass(struct mr_core *core, bool only_idle)
+{
+    uint32_t idle_turns = 0;
+
+    while (core->linked_cells && idle_turns < core->workers) {
+        uint32_t number = core->turn;
+
+        core->turn = core->peers[number].next;
+        idle_turns = serve(core, number, only_idle) ? 0 : idle_turns + 1;
+    }
+}
+
+/* Payloads that were read back above the budget for jobs that then did not run (their worker
+ * went away) keep others from being read. At most once a second, such are dropped again. */
+static void
+drop_fetched(struct mr_core *core)
+{
+    if (core->now.mono_us < core->sweep_fetched_us)
+        return;
+    core->sweep_fetched_us = core->now.mono_us + SWEEP_US;
+    for (uint32_t slot = 1; slot <= core->jobs.fresh; slot++) {
+        if (mr_job_at(core, slot)->flags & MR_JOB_FETCHED &&
+            mr_job_at(core, slot)->state != MR_JOB_FREE)
+            mr_job_drop_payload(core, slot);
+    }
+}
+
+void
+mr_match_run(struct mr_core *core)
+{
+    if (core->is_loading || core->is_draining || !core->is_store_up || !core->workers)
+        return;
+    if (core->starved && core->reading_bytes == 0)
+        drop_fetched(core);
+    mr_lane_feed(core);
+    pass(core, true);
+    pass(core, false);
+}

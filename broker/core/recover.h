@@ -1,0 +1,24 @@
+/*
+ * What the broker learns about jobs that it did not accept itself: rows loaded at start or from
+ * the inbox, and attempts that workers say they hold. Entry points; see core.h.
+ */
+#ifndef MR_CORE_RECOVER_H
+#define MR_CORE_RECOVER_H
+
+#include "broker/core/core_priv.h"
+
+enum mr_status mr_recover_loaded(
+    struct mr_core *core, const struct mr_stored_job *stored) MR_MUST_CHECK;
+
+/* A RECOVERED job is SENT after all, and this worker holds it. */
+void mr_recover_adopt(
+    struct mr_core *core, uint32_t slot, uint32_t peer, uint32_t attempt);
+
+/* One item of a BEAT. */
+void mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held);
+
+/* The grace is over: RECOVERED jobs that nobody claimed run again. A part of them in each
+ * call; true if there are more. */
+bool mr_recover_release(struct mr_core *core);
+
+#endif

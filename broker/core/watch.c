@@ -1,0 +1,253 @@
+#include "broker/core/watch.h"
+
+#include "broker/core/job.h"
+#include "broker/core/roster.h"
+#include "broker/core/say.h"
+
+static struct mr_watcher *
+watcher_at(const struct mr_core *core, uint32_t slot)
+{
+    return mr_slab_at(&core->watchers, slot);
+}
+
+static uint32_t
+find(const struct mr_core *core, uint32_t peer, const struct mr_uuid *id)
+{
+    uint32_t slot = mr_ids_find(&core->watch_ids, id);
+
+    while (slot) {
+        const struct mr_watcher *watcher = watcher_at(core, slot);
+
+        if (watcher->peer == peer && watcher->type == MR_WATCHES)
+            return slot;
+        slot = watcher->next;
+    }
+    return 0;
+}
+
+bool
+mr_watch_add(struct mr_core *core, uint32_t peer, struct mr_uuid id,
+    enum mr_watch_type type, uint64_t corr, bool *made)
+{
+    uint32_t slot, first;
+    struct mr_watcher *watcher;
+
+    *made = false;
+    if (type == MR_WATCHES && find(core, peer, &id))
+        return true;
+    slot = mr_slab_take(&core->watchers);
+    if (!slot)
+        return false;
+    watcher = watcher_at(core, slot);
+    *watcher =
+        (struct mr_watcher){.id = id, .corr = corr, .peer = peer, .type = (uint8_t)type};
+    first = mr_ids_find(&core->watch_ids, &id);
+    if (first) { /* second place, so that the table need not change */
+        watcher->prev = first;
+        watcher->next = watcher_at(core, first)->next;
+        if (watcher->next)
+            watcher_at(core, watcher->next)->prev = slot;
+        watcher_at(core, first)->next = slot;
+    } else {
+        mr_ids_add(&core->watch_ids, slot);
+    }
+    watcher->peer_next = core->peers[peer].watchers;
+    if (watcher->peer_next)
+        watcher_at(core, watcher->peer_next)->peer_prev = slot;
+    core->peers[peer].watchers = slot;
+    *made = true;
+    return true;
+}
+
+static void
+drop(struct mr_core *core, uint32_t slot)
+{
+    const struct mr_watcher *watcher = watcher_at(core, slot);
+
+    if (watcher->prev)
+        watcher_at(core, watcher->prev)->next = watcher->next;
+    else if (watcher->next)
+        mr_ids_replace(&core->watch_ids, slot, watcher->next);
+    else
+        mr_ids_remove(&core->watch_ids, slot);
+    if (watcher->next)
+        watcher_at(core, watcher->next)->prev = watcher->prev;
+    if (watcher->peer_prev)
+        watcher_at(core, watcher->peer_prev)->peer_next = watcher->peer_next;
+    else
+        core->peers[watcher->peer].watchers = watcher->peer_next;
+    if (watcher->peer_next)
+        watcher_at(core, watcher->peer_next)->peer_prev = watcher->peer_prev;
+    mr_slab_give(&core->watchers, slot);
+}
+
+void
+mr_watch_remove(struct mr_core *core, uint32_t peer, struct mr_uuid id)
+{
+    uint32_t slot = find(core, peer, &id);
+
+    if (slot)
+        drop(core, slot);
+}
+
+void
+mr_watch_drop_peer(struct mr_core *core, uint32_t peer)
+{
+    while (core->peers[peer].watchers)
+        drop(core, core->peers[peer].watchers);
+}
+
+void
+mr_watch_tell(struct mr_core *core, const struct mr_event *event)
+{
+    uint32_t slot = mr_ids_find(&core->watch_ids, &event->id);
+
+    for (; slot; slot = watcher_at(core, slot)->next) {
+        if (watcher_at(core, slot)->type == MR_WATCHES)
+            mr_say_event(core, watcher_at(core, slot)->peer, event);
+    }
+}
+
+static void
+reply(
+    struct mr_core *core, const struct mr_watcher *watcher, const struct mr_event *event)
+{
+    if (event->type == MR_EVENT_NO_JOB)
+        mr_say_reply(core, watcher->peer, watcher->corr, MR_NO_JOB,
+            "there is no unfinished or finished job with this id");
+    else if (event->outcome == MR_OUT_CANCELLED)
+        mr_say_reply(core, watcher->peer, watcher->corr, MR_OK, "cancelled");
+    else
+        mr_say_reply(core, watcher->peer, watcher->corr, MR_FINISHED,
+            "the job was finished before it could be cancelled");
+}
+
+void
+mr_watch_close(struct mr_core *core, const struct mr_event *event)
+{
+    struct mr_uuid id = event->id;
+    uint32_t slot;
+
+    while ((slot = mr_ids_find(&core->watch_ids, &id)) != 0) {
+        const struct mr_watcher *watcher = watcher_at(core, slot);
+
+        if (watcher->type == MR_WATCHES)
+            mr_say_event(core, watcher->peer, event);
+        else
+            reply(core, watcher, event);
+        drop(core, slot);
+    }
+}
+
+/* It is not finished. When it is not in memory either, it belongs to another shard or has yet
+ * to be loaded: nobody can cancel it here and now. */
+static void
+found_unfinished(struct mr_core *core, struct mr_uuid id)
+{
+    struct mr_event event = {.id = id, .type = MR_EVENT_WAITING};
+    uint32_t job = mr_ids_find(&core->job_ids, &id);
+    bool is_wanted = false;
+    uint32_t next;
+
+    for (uint32_t slot = mr_ids_find(&core->watch_ids, &id); slot; slot = next) {
+        struct mr_watcher *watcher = watcher_at(core, slot);
+
+        next = watcher->next;
+        if (!watcher->is_asked)
+            continue;
+        watcher->is_asked = false;
+        if (watcher->type == MR_WATCHES) {
+            mr_say_event(core, watcher->peer, &event);
+        } else if (job) {
+            is_wanted = true;
+        } else {
+            mr_say_reply(core, watcher->peer, watcher->corr, MR_BUSY,
+                "the job is not loaded yet; try again");
+            drop(core, slot);
+        }
+    }
+    if (is_wanted)
+        mr_job_cancel(core, job);
+}
+
+void
+mr_watch_found(struct mr_core *core, const struct mr_found *found)
+{
+    struct mr_event event = {.id = found->id, .type = MR_EVENT_NO_JOB};
+
+    /* In memory: submitted or loaded after the question was asked. */
+    if (mr_ids_find(&core->job_ids, &found->id) ||
+        (found->exists && !found->is_finished)) {
+        found_unfinished(core, found->id);
+        return;
+    }
+    if (found->is_finished) {
+        event.type = MR_EVENT_FINISHED;
+        event.attempt = found->attempt;
+        event.outcome = found->outcome;
+        event.text = found->text;
+        event.body = found->body;
+        event.at_us = found->finished_at_us;
+    }
+    mr_watch_close(core, &event);
+}
+
+static void
+ask(struct mr_core *core, struct mr_uuid id)
+{
+    uint32_t slot = mr_ids_find(&core->watch_ids, &id);
+    bool is_asked = false;
+
+    for (; slot; slot = watcher_at(core, slot)->next) {
+        is_asked = is_asked || watcher_at(core, slot)->is_asked;
+        watcher_at(core, slot)->is_asked = true;
+    }
+    if (!is_asked)
+        mr_say_find(core, id);
+}
+
+void
+mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on)
+{
+    struct mr_event event = {.id = id, .type = MR_EVENT_WAITING};
+    uint32_t slot = mr_ids_find(&core->job_ids, &id);
+    bool made;
+
+    if (!mr_roster_find(core, peer, MR_ROLE_CLIENT))
+        return;
+    if (!on) {
+        mr_watch_remove(core, peer, id);
+        return;
+    }
+    if (!mr_watch_add(core, peer, id, MR_WATCHES, 0, &made)) {
+        mr_say_error(core, peer, 0, MR_BUSY,
+            "the broker watches as many jobs as it can; ask again later");
+        return;
+    }
+    if (!slot) {
+        ask(core, id);
+        return;
+    }
+    event.attempt = mr_job_at(core, slot)->attempt;
+    event.permille = mr_job_at(core, slot)->permille;
+    mr_say_event(core, peer, &event);
+}
+
+void
+mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uuid id)
+{
+    uint32_t slot = mr_ids_find(&core->job_ids, &id);
+    bool made;
+
+    if (!mr_roster_find(core, peer, MR_ROLE_CLIENT))
+        return;
+    if (!mr_watch_add(core, peer, id, MR_CANCELS, corr, &made)) {
+        mr_say_reply(core, peer, corr, MR_BUSY,
+            "the broker watches as many jobs as it can; cancel again later");
+        return;
+    }
+    if (slot)
+        mr_job_cancel(core, slot);
+    else
+        ask(core, id);
+}
