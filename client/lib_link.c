@@ -270,6 +270,51 @@ socket_new(void *context)
     return socket;
 }
 
+/* libzmq mends a broken connection by itself, and would hide from us that the broker at the
+ * other end may be another one, which knows nothing of us: so it has to tell. */
+static void
+open_monitor(struct mr_lib_link *link)
+{
+    char address[64];
+
+    (void)snprintf(address, sizeof address, "inproc://monitor-%u", ++link->monitor_count);
+    if (zmq_socket_monitor(link->socket, address, ZMQ_EVENT_DISCONNECTED) != 0)
+        return;
+    link->monitor = zmq_socket(link->mr->context, ZMQ_PAIR);
+    if (!link->monitor)
+        return;
+    set_option(link->monitor, ZMQ_LINGER, 0);
+    if (zmq_connect(link->monitor, address) == 0)
+        return;
+    (void)zmq_close(link->monitor);
+    link->monitor = NULL;
+}
+
+static void
+read_monitor(struct mr_lib_link *link)
+{
+    char event[16];
+
+    if (!link->monitor || zmq_recv(link->monitor, event, sizeof event, ZMQ_DONTWAIT) < 0)
+        return;
+    (void)snprintf(link->text, sizeof link->text, "The connection to %s was lost.",
+        endpoint_of(link));
+    link->fall = MR_UNREACHABLE;
+}
+
+static void
+close_socket(struct mr_lib_link *link)
+{
+    if (link->socket) {
+        (void)zmq_socket_monitor(link->socket, NULL, 0);
+        (void)zmq_close(link->socket);
+    }
+    if (link->monitor)
+        (void)zmq_close(link->monitor);
+    link->socket = NULL;
+    link->monitor = NULL;
+}
+
 static void
 put_hello(struct mr_lib_link *link)
 {
@@ -289,6 +334,8 @@ connect_next(struct mr_lib_link *link, int64_t now)
 {
     link->fall = 0;
     link->socket = socket_new(link->mr->context);
+    if (link->socket)
+        open_monitor(link);
     if (!link->socket || zmq_connect(link->socket, endpoint_of(link)) != 0) {
         link->fall = MR_UNREACHABLE;
         (void)snprintf(link->text, sizeof link->text, "%s: %s.", endpoint_of(link),
@@ -307,9 +354,7 @@ fall(struct mr_lib_link *link, int64_t now)
 {
     unsigned rounds;
 
-    if (link->socket)
-        (void)zmq_close(link->socket);
-    link->socket = NULL;
+    close_socket(link);
     link->state = MR_LIB_DOWN;
     link->fall = 0;
     mr_wr_reset(&link->out);
@@ -547,9 +592,11 @@ sleep_until_due(struct mr_lib_link *link)
         {.fd = mr_mailbox_fd(link->mr->inbox), .events = ZMQ_POLLIN},
         {.socket = link->socket,
             .events = (short)(ZMQ_POLLIN | (link->out.n ? ZMQ_POLLOUT : 0))},
+        {.socket = link->monitor, .events = ZMQ_POLLIN},
     };
+    int count = 1 + (link->socket != NULL) + (link->socket && link->monitor);
 
-    (void)zmq_poll(items, link->socket ? 2 : 1, poll_ms(link, now_us()));
+    (void)zmq_poll(items, count, poll_ms(link, now_us()));
 }
 
 static void
@@ -566,6 +613,7 @@ turn(struct mr_lib_link *link)
     for (int i = 0; i < RECEIVE_MAX && link->socket && !link->fall; i++)
         if (!receive_one(link, now))
             break;
+    read_monitor(link);
     if (link->socket && link->out.n && !link->fall)
         mr_lib_link_send(link);
     keep_alive(link, now);
@@ -590,9 +638,7 @@ say_bye(struct mr_lib_link *link)
         mr_put_bye(&link->out, 0, mr_span_str("closed"));
         mr_lib_link_send(link);
     }
-    if (link->socket)
-        (void)zmq_close(link->socket);
-    link->socket = NULL;
+    close_socket(link);
 }
 
 void

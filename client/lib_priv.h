@@ -95,7 +95,9 @@ struct mr_lib_link {
     uint64_t random;
 
     /* The connection. */
-    void *socket; /* NULL when DOWN */
+    void *socket;  /* NULL when DOWN */
+    void *monitor; /* says when the connection breaks */
+    unsigned monitor_count;
     enum mr_lib_state state;
     unsigned endpoint, misses; /* misses: failures in a row */
     int64_t next_try_us, greet_until_us, heard_us, said_us;
