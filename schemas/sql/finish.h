@@ -10,6 +10,10 @@
 #include "schemas/sql/pg.h"
 #include "schemas/wire/msg.h"
 
+/* application_name of every connection of a worker: this and the 32 lower-case hex digits of
+ * its instance. By it the broker ends the sessions of a lost worker. */
+#define MR_WORKER_SESSION_PREFIX "mr:"
+
 struct mr_finish {
     struct mr_uuid id;
     uint32_t attempt;
