@@ -1,0 +1,259 @@
+#include "tests/flagship/demo_stack.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "schemas/sql/migrate.h"
+#include "schemas/sql/pg.h"
+
+enum { READY_MS = 30000, STOP_MS = 15000, TREE_FDS = 16, PATH_BYTES = 2200 };
+
+static enum mr_status
+fail(struct mr_err *err, enum mr_status status, const char *what, const char *subject,
+    const char *todo)
+{
+    return mr_err_setf(err, status, what, todo, "%s: %s", subject, strerror(errno));
+}
+
+/* ---- The folder ----------------------------------------------------------------------------- */
+
+static int
+remove_one(const char *path, const struct stat *facts, int kind, struct FTW *walk)
+{
+    (void)facts, (void)kind, (void)walk;
+    return remove(path);
+}
+
+/* mkdir -p */
+static bool
+make_folder(const char *path)
+{
+    char part[PATH_BYTES];
+
+    for (const char *slash = path; slash;) {
+        slash = strchr(slash + 1, '/');
+        snprintf(part, sizeof part, "%.*s",
+            slash ? (int)(slash - path) : (int)strlen(path), path);
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return false;
+    }
+    return true;
+}
+
+enum mr_status
+mr_demo_stack_open(struct mr_demo_stack *stack, const char *folder, struct mr_err *err)
+{
+    static const char what[] = "The flagship's folder cannot be used";
+    char lock[PATH_BYTES], absolute[PATH_MAX];
+
+    *stack = (struct mr_demo_stack){.lock = -1};
+    if (strlen(folder) > sizeof stack->folder / 2 || !make_folder(folder) ||
+        !realpath(folder, absolute) || strlen(absolute) >= sizeof stack->folder)
+        return fail(err, MR_DENIED, what, folder, "Run make where you may write.");
+    memcpy(stack->folder, absolute, strlen(absolute) + 1);
+    snprintf(lock, sizeof lock, "%s.lock", stack->folder);
+    stack->lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (stack->lock < 0)
+        return fail(err, MR_DENIED, what, lock, "Run make as the user of the last time.");
+    if (flock(stack->lock, LOCK_EX | LOCK_NB) != 0)
+        return fail(err, MR_BUSY, what, "another flagship is running in it",
+            "Wait until it ends, then start again.");
+    if (nftw(stack->folder, remove_one, TREE_FDS, FTW_DEPTH | FTW_PHYS) != 0 ||
+        !make_folder(stack->folder))
+        return fail(err, MR_DENIED, what, stack->folder,
+            "Remove it as the user who ran the flagship last time.");
+    snprintf(
+        stack->provider_log, sizeof stack->provider_log, "%s/charges.tsv", stack->folder);
+    return MR_OK;
+}
+
+/* ---- Starting ------------------------------------------------------------------------------- */
+
+/* argv[0] is the program's plain name; its log is FOLDER/NAME.log, its ready file FOLDER/NAME.ready.
+ * `log_name` tells several of a kind apart. */
+static enum mr_status
+start(struct mr_demo_stack *stack, struct mr_proc *proc, const char **argv,
+    const char *log_name, const char *ready_flag, struct mr_err *err)
+{
+    char program[PATH_MAX], log[PATH_BYTES], ready[PATH_BYTES], last[256];
+    struct mr_proc_spec spec = {.argv = argv, .output = log, .death_signal = SIGTERM};
+    enum mr_status status = mr_proc_find(argv[0], program, sizeof program, err);
+    int n = 0;
+
+    if (status)
+        return status;
+    snprintf(log, sizeof log, "%s/%s.log", stack->folder, log_name);
+    snprintf(ready, sizeof ready, "%s/%s.ready", stack->folder, log_name);
+    while (argv[n])
+        n++;
+    argv[0] = program;
+    argv[n++] = ready_flag;
+    argv[n++] = ready;
+    argv[n] = NULL;
+    status = mr_proc_start(proc, &spec, err);
+    if (!status)
+        status = mr_proc_wait_file(proc, ready, READY_MS, err);
+    if (!status)
+        return MR_OK;
+    mr_proc_last_line(log, NULL, last, sizeof last);
+    return mr_err_setf(err, status, "A program of the flagship did not start",
+        "Its log says more; mend the cause and start again.", "%s (see %s)", last, log);
+}
+
+static enum mr_status
+migrate(struct mr_pg *pg, struct mr_err *err)
+{
+    int applied;
+    enum mr_status status = mr_migrate(pg, "millrace", &applied, err);
+
+    return status ? status : mr_migrate(pg, "ride", &applied, err);
+}
+
+enum mr_status
+mr_demo_stack_database(struct mr_demo_stack *stack, struct mr_err *err)
+{
+    struct mr_cluster_options options = {.dir = stack->folder};
+    enum mr_status status = mr_cluster_start(&stack->cluster, &options, err);
+    struct mr_pg *pg = NULL;
+
+    if (status)
+        return status;
+    status = mr_pg_open(&pg, mr_cluster_conninfo(stack->cluster), "flagship", err);
+    if (!status)
+        status = migrate(pg, err);
+    mr_pg_close(&pg);
+    return status;
+}
+
+enum mr_status
+mr_demo_stack_provider(struct mr_demo_stack *stack, uint64_t seed, struct mr_err *err)
+{
+    char number[24], path[PATH_BYTES], port[16] = "";
+    const char *argv[12] = {
+        "millrace-payd", "--log", stack->provider_log, "--seed", number};
+    enum mr_status status;
+    FILE *file;
+
+    snprintf(number, sizeof number, "%llu", (unsigned long long)seed);
+    status = start(stack, &stack->provider, argv, "provider", "--port-file", err);
+    if (status)
+        return status;
+    snprintf(path, sizeof path, "%s/provider.ready", stack->folder);
+    file = fopen(path, "re");
+    if (!file || !fgets(port, sizeof port, file))
+        status = fail(err, MR_INTERNAL, "The provider's port is not known", path, NULL);
+    if (file)
+        fclose(file);
+    port[strcspn(port, "\n")] = '\0';
+    snprintf(stack->pay_url, sizeof stack->pay_url, "http://127.0.0.1:%s", port);
+    return status;
+}
+
+/* "front tcp://127.0.0.1:4711" */
+static bool
+read_endpoints(struct mr_demo_stack *stack, const char *path)
+{
+    char line[512];
+    FILE *file = fopen(path, "re");
+
+    while (file && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "front ", 6) == 0)
+            snprintf(stack->front, sizeof stack->front, "%.127s", line + 6);
+        else if (strncmp(line, "back ", 5) == 0)
+            snprintf(stack->back, sizeof stack->back, "%.127s", line + 5);
+    }
+    if (file)
+        fclose(file);
+    return stack->front[0] && stack->back[0];
+}
+
+enum mr_status
+mr_demo_stack_broker(struct mr_demo_stack *stack, struct mr_err *err)
+{
+    char path[PATH_BYTES];
+    /* No settings of whoever runs this: only the flags count. */
+    const char *argv[16] = {"millrace-broker", "--config", "/dev/null", "--database",
+        mr_cluster_conninfo(stack->cluster)};
+    enum mr_status status =
+        start(stack, &stack->broker, argv, "broker", "--ready-file", err);
+
+    if (status)
+        return status;
+    snprintf(path, sizeof path, "%s/broker.ready", stack->folder);
+    if (read_endpoints(stack, path))
+        return MR_OK;
+    return mr_err_set(
+        err, MR_INTERNAL, "The broker's endpoints are not known", path, NULL);
+}
+
+enum mr_status
+mr_demo_stack_workers(struct mr_demo_stack *stack, const char *map_path,
+    bool pays_without_key, struct mr_err *err)
+{
+    enum mr_status status = MR_OK;
+    char name[32], threads[8];
+
+    snprintf(threads, sizeof threads, "%d", MR_DEMO_THREADS);
+    for (int i = 0; i < MR_DEMO_WORKERS && !status; i++) {
+        const char *argv[24] = {"millrace-worker", "--config", "/dev/null", "--endpoint",
+            stack->back, "--database", mr_cluster_conninfo(stack->cluster), "--threads",
+            threads, "--name", name, "--map", map_path, "--pay-url", stack->pay_url,
+            "--pay-without-key", pays_without_key ? "yes" : "no"};
+
+        snprintf(name, sizeof name, "worker-%d", i + 1);
+        status = start(stack, &stack->workers[i], argv, name, "--ready-file", err);
+    }
+    return status;
+}
+
+/* ---- Stopping ------------------------------------------------------------------------------- */
+
+const char *
+mr_demo_stack_missing(struct mr_demo_stack *stack)
+{
+    if (!mr_cluster_is_alive(stack->cluster))
+        return "PostgreSQL";
+    if (!mr_proc_is_alive(&stack->provider))
+        return "the payment provider";
+    if (!mr_proc_is_alive(&stack->broker))
+        return "the broker";
+    for (int i = 0; i < MR_DEMO_WORKERS; i++) {
+        if (!mr_proc_is_alive(&stack->workers[i]))
+            return "a worker";
+    }
+    return NULL;
+}
+
+void
+mr_demo_stack_stop_programs(struct mr_demo_stack *stack)
+{
+    for (int i = 0; i < MR_DEMO_WORKERS; i++)
+        mr_proc_signal(&stack->workers[i], SIGTERM);
+    /* Not a second SIGTERM: that would mean "at once". */
+    for (int i = 0; i < MR_DEMO_WORKERS; i++) {
+        if (!mr_proc_wait(&stack->workers[i], STOP_MS))
+            mr_proc_stop(&stack->workers[i], SIGKILL, 0);
+    }
+    mr_proc_stop(&stack->broker, SIGTERM, STOP_MS);
+    mr_proc_stop(&stack->provider, SIGTERM, STOP_MS);
+}
+
+void
+mr_demo_stack_close(struct mr_demo_stack *stack)
+{
+    mr_demo_stack_stop_programs(stack);
+    mr_cluster_stop(&stack->cluster);
+    if (stack->lock >= 0)
+        close(stack->lock);
+    stack->lock = -1;
+}
