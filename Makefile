@@ -90,6 +90,7 @@ LIBWORKER := $(B)/lib/worker.a
 LIBCLI := $(B)/lib/client.a
 LIBCLIENT := $(B)/lib/libclient.a
 LIBSUPPORT := $(B)/lib/support.a
+LIBFLAGSHIP := $(B)/lib/flagship.a
 
 PROGRAMS := $(if $(BROKER_MAIN),$(B)/millrace-broker) $(if $(WORKER_MAIN),$(B)/millrace-worker) \
     $(if $(CLI_MAIN),$(B)/millrace) $(patsubst tests/flagship/%.c,$(B)/millrace-%,$(FLAG_MAIN))
@@ -143,6 +144,8 @@ $(eval $(call archive,$(LIBWORKER),$(call obj,$(filter-out $(WORKER_MAIN),$(WORK
 $(eval $(call archive,$(LIBCLI),$(call obj,$(filter-out $(CLI_MAIN),$(CLI_SRC)))))
 $(eval $(call archive,$(LIBCLIENT),$(call obj,$(LIB_SRC))))
 $(eval $(call archive,$(LIBSUPPORT),$(call obj,$(SUPPORT_SRC))))
+FLAG_OWN := $(foreach f,$(FLAG_MAIN),$f $(patsubst %.c,%_%.c,$f))
+$(eval $(call archive,$(LIBFLAGSHIP),$(call obj,$(filter-out $(FLAG_OWN),$(FLAG_SRC)))))
 
 define link
 	$(call say,LD,$@)
@@ -161,10 +164,10 @@ $(B)/millrace-worker: $(call obj,$(WORKER_SRC) $(KINDS_SRC) $(ROAD_SRC)) $(LIBMR
 $(B)/millrace: $(call obj,$(CLI_SRC) $(LIB_SRC)) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(CLI_LIBS) $(MR_LIBS))
 
-# millrace-X is tests/flagship/X.c with X_*.c and what it shares with the others (common*.c).
+# millrace-X is tests/flagship/X.c with X_*.c and what is no other program's (the archive).
 define flagship
-$(B)/millrace-$(1): $(call obj,$(filter tests/flagship/$(1).c tests/flagship/$(1)_%.c \
-    tests/flagship/common%.c,$(FLAG_SRC))) $(LIBSUPPORT) $(LIBROAD) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
+$(B)/millrace-$(1): $(call obj,$(filter tests/flagship/$(1).c tests/flagship/$(1)_%.c, \
+    $(FLAG_SRC))) $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBROAD) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
 	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS))
 endef
 $(foreach p,$(patsubst tests/flagship/%.c,%,$(FLAG_MAIN)),$(eval $(call flagship,$p)))
@@ -216,7 +219,7 @@ $(foreach t,$(UNIT),$(eval $(call unit,$t)))
 $(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIBMR)
 	$(call link,$(TEST_LIBS) $(MR_LIBS))
 
-$(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
+$(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
     $(LIBCORE) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
 
