@@ -22,7 +22,8 @@ struct pg_result; /* libpq's PGresult */
  * tcp_user_timeout set, target_session_attrs read-write unless given), switch lc_messages to C
  * and the search path to `millrace, pg_catalog`. `application_name` is how the broker finds
  * and ends a lost worker's sessions. MR_STORE_DOWN when the server cannot be reached,
- * MR_DENIED for a wrong password or missing right, MR_VERSION for a server below 15.
+ * MR_DENIED for a wrong password, a missing right, role or database, MR_BAD_SETTING for a
+ * connection string that is none, MR_VERSION for a server below 15.
  */
 enum mr_status mr_pg_open(struct mr_pg **out, const char *conninfo,
     const char *application_name, struct mr_err *err) MR_MUST_CHECK;
@@ -50,10 +51,12 @@ bool mr_pg_in_transaction(const struct mr_pg *pg);
 const char *mr_pg_sqlstate(const struct mr_pg *pg);
 
 /*
- * What an SQLSTATE means for us, from one table: 40001, 40P01 -> MR_BUSY; 08xxx, 57P0x and a
- * lost connection -> MR_STORE_DOWN; 53100 -> MR_STORE_FULL; 28xxx, 42501 -> MR_DENIED; 23xxx,
- * 22xxx -> MR_BAD_ARGUMENT; 57014 (cancelled) -> MR_CANCELLED; 42P01, 3F000 -> MR_VERSION
- * (schema missing); MR001 (our fence) -> MR_FENCED; the rest -> MR_INTERNAL.
+ * What an SQLSTATE means for us, from one table: 40001, 40P01, 55P03 (a lock was not free in
+ * time) -> MR_BUSY; 08xxx, 57P0x, 53xxx, 25006 (read only) and a lost connection ->
+ * MR_STORE_DOWN; 53100 -> MR_STORE_FULL; 28xxx, 42501 -> MR_DENIED; 23xxx, 22xxx ->
+ * MR_BAD_ARGUMENT; 57014 (cancelled) -> MR_CANCELLED; 42P01, 3F000, 42883, 42703 (no such
+ * table, schema, function, column) -> MR_VERSION; ours: MR001 (the fence) -> MR_FENCED, MR002 ->
+ * MR_FINISHED, MR003 -> MR_NO_JOB; the rest -> MR_INTERNAL.
  */
 enum mr_status mr_pg_classify(const char *sqlstate);
 

@@ -79,9 +79,10 @@ enum mr_status mr_store_load(struct mr_store *store, struct mr_uuid after, uint3
 enum mr_status mr_store_read(struct mr_store *store, const struct mr_uuid *ids,
     uint32_t count, mr_stored_job_fn fn, void *context, struct mr_err *err) MR_MUST_CHECK;
 
-/* Move up to `limit` inbox rows into `job`, in one transaction under the epoch, and hand out
- * those that are new. *more: there may be others. Rows with a kind or numbers that cannot be
- * taken are moved with a `failed` result that says why. */
+/* Move up to `limit` inbox rows (and 8 MiB of payloads) into `job`, in one transaction under the
+ * epoch, and hand out those that are new: all of them, they are moved by then, whatever fn
+ * returns; choose `limit` by the room there is. *more: there may be others. Kinds and numbers
+ * that cannot be taken are refused by the inbox itself, in the transaction that puts them in. */
 enum mr_status mr_store_take_inbox(struct mr_store *store, uint32_t limit,
     mr_stored_job_fn fn, void *context, bool *more, struct mr_err *err) MR_MUST_CHECK;
 
@@ -114,11 +115,14 @@ struct mr_job_filter {
     uint32_t limit;             /* at most 1,000 */
 };
 /* Writes one msgpack array of maps, newest first: id, kind, queue, state, priority, attempts,
- * submitted_at, run_at, finished_at, error. */
+ * submitted_at, run_at, finished_at, error. Ids are strings, times microseconds since 1970 (UTC), what is
+ * not there is nil. */
 enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter *filter,
     struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
-/* Writes one map: the job's row, its attempts, its result (payload and body as bin); nil when
- * there is no such job. */
+/* Writes one map: as above, and retry_at, expires_at, lane, started_at, worker, timeout_ms,
+ * attempts_max, backoff_base_ms, backoff_cap_ms, submitted_by, trace, shard, payload and body
+ * (msgpack as bin), attempt_rows: an array of maps (attempt, outcome, worker, started_at,
+ * finished_at, retry_at, error). Nil when there is no such job. */
 enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_wr *out,
     struct mr_err *err) MR_MUST_CHECK;
 

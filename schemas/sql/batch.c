@@ -1,0 +1,402 @@
+#include "schemas/sql/store_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+/*
+ * A commit, step by step:
+ *
+ *   end sessions -> arrange (by table and id, doubles and impossible ids aside)
+ *     -> write ranges, halved at a bad row -> judge what was there before
+ *
+ * Rows are written in the order of their ids, so that two writers that meet in one table wait
+ * for each other in one direction only.
+ */
+
+/* ---- arranging ---------------------------------------------------------------------------------- */
+
+static int
+compare_keys(const struct mr_store_op *a, const struct mr_store_op *b)
+{
+    int by_id;
+
+    if (a->type != b->type)
+        return a->type < b->type ? -1 : 1;
+    by_id = memcmp(a->id.b, b->id.b, sizeof a->id.b);
+    if (by_id != 0 || a->type != MR_STORE_ATTEMPT || a->attempt == b->attempt)
+        return by_id;
+    return a->attempt < b->attempt ? -1 : 1;
+}
+
+static int
+compare_places(const void *a, const void *b, void *context)
+{
+    const struct mr_store_op *ops = context;
+    uint32_t at = *(const uint32_t *)a, bt = *(const uint32_t *)b;
+    int by_key = compare_keys(&ops[at], &ops[bt]);
+
+    return by_key != 0 ? by_key : at < bt ? -1 : at > bt;
+}
+
+static void
+refuse(struct mr_store_batch *batch, struct mr_store_op *op, enum mr_status status,
+    const char *why)
+{
+    struct mr_span text = mr_span_str(why);
+
+    op->status = status;
+    /* Without room the number has to do. */
+    if (!mr_arena_copy(batch->arena, text, &op->found_text))
+        op->found_text = MR_SPAN_NONE;
+}
+
+static bool
+is_beyond(const struct mr_store *store, const struct mr_store_op *op)
+{
+    return mr_uuid_ms(op->id) >= store->horizon_ms;
+}
+
+/* What stands until it is known better: "was there before". */
+static enum mr_status
+presumed(const struct mr_store_op *op)
+{
+    switch (op->type) {
+    case MR_STORE_JOB:
+        return MR_KNOWN;
+    case MR_STORE_ATTEMPT:
+        return MR_OK; /* there already counts, too */
+    case MR_STORE_RESULT:
+        return MR_FINISHED;
+    }
+    return MR_INTERNAL;
+}
+
+static enum mr_status
+arrange(struct mr_store *store, struct mr_store_batch *batch, uint32_t *count,
+    struct mr_err *err)
+{
+    uint32_t n = 0, kept = 0;
+
+    if (batch->count > MR_STORE_OPS_MAX)
+        return mr_err_set(err, MR_TOO_BIG, "commit a batch",
+            "more than 65,536 rows at a time", "Make smaller batches.");
+    if (store->order_cap < batch->count) {
+        uint32_t *order = realloc(store->order, batch->count * sizeof *order);
+
+        if (!order)
+            return mr_err_set(err, MR_NO_MEMORY, "commit a batch", NULL, NULL);
+        store->order = order;
+        store->order_cap = batch->count;
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct mr_store_op *op = &batch->ops[i];
+
+        op->found_text = op->found_body = MR_SPAN_NONE;
+        op->status = presumed(op);
+        if (is_beyond(store, op))
+            refuse(batch, op, MR_BAD_ID, "the id's time is too far in the future");
+        else
+            store->order[n++] = i;
+    }
+    if (n > 0)
+        qsort_r(store->order, n, sizeof *store->order, compare_places, batch->ops);
+    /* The first of equal ones is written, the others are judged against it. */
+    for (uint32_t i = 0; i < n; i++) {
+        if (kept == 0 || compare_keys(&batch->ops[store->order[kept - 1]],
+                             &batch->ops[store->order[i]]) != 0)
+            store->order[kept++] = store->order[i];
+    }
+    *count = kept;
+    return MR_OK;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------- */
+
+struct range {
+    struct mr_store *store;
+    struct mr_store_batch *batch;
+    uint32_t from, attempts, results, to; /* jobs, attempts, results in store->order */
+};
+
+static struct range
+make_range(
+    struct mr_store *store, struct mr_store_batch *batch, uint32_t from, uint32_t to)
+{
+    struct range range = {store, batch, from, from, from, to};
+    const struct mr_store_op *ops = batch->ops;
+
+    while (range.attempts < to && ops[store->order[range.attempts]].type == MR_STORE_JOB)
+        range.attempts++;
+    range.results = range.attempts;
+    while (
+        range.results < to && ops[store->order[range.results]].type == MR_STORE_ATTEMPT)
+        range.results++;
+    return range;
+}
+
+static void
+add_arrays(struct mr_pipe *pipe, const struct range *range, enum mr_stmt stmt,
+    const struct mr_cols *cols, uint32_t from, uint32_t to, int *place)
+{
+    struct mr_store *store = range->store;
+
+    *place = -1;
+    if (from == to)
+        return;
+    mr_cols_arrays(
+        cols, &store->args, range->batch->ops, store->order, from, to, store->shard);
+    *place = mr_pg_pipe_add(pipe, stmt, &store->args);
+}
+
+/* An id below the mark would not be found at the next start. */
+static void
+add_lower(struct mr_pipe *pipe, const struct range *range)
+{
+    struct mr_store *store = range->store;
+    const struct mr_store_op *first = &range->batch->ops[store->order[range->from]];
+
+    if (range->from == range->attempts ||
+        memcmp(first->id.b, store->low_water.b, sizeof first->id.b) >= 0)
+        return;
+    mr_stmt_args_reset(&store->args);
+    mr_bin_put_int4(mr_stmt_arg(&store->args), (int32_t)store->shard);
+    mr_bin_put_uuid(mr_stmt_arg(&store->args), first->id);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_LOWER, &store->args);
+}
+
+static void
+add_begin(struct mr_pipe *pipe, struct mr_store *store)
+{
+    (void)mr_pg_pipe_add(pipe, MR_STMT_BEGIN, NULL);
+    mr_store_arg_fence(store);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_FENCE, &store->args);
+}
+
+static uint32_t *
+find_place(const struct range *range, uint32_t from, uint32_t to, struct mr_uuid id)
+{
+    uint32_t *order = range->store->order;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        int by = memcmp(range->batch->ops[order[middle]].id.b, id.b, sizeof id.b);
+
+        if (by == 0)
+            return &order[middle];
+        if (by < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return NULL;
+}
+
+/* Ids that came back were written by us. */
+static void
+mark_written(
+    const struct range *range, const struct pg_result *result, uint32_t from, uint32_t to)
+{
+    for (int i = 0; i < PQntuples(result); i++) {
+        uint32_t *place = find_place(range, from, to, mr_bin_uuid(result, i, 0));
+
+        MR_ASSERT(place != NULL);
+        range->batch->ops[*place].status = MR_OK;
+    }
+}
+
+/* Everything behind the jobs, up to the COMMIT and its sync. */
+static enum mr_status
+finish_write(struct mr_pipe *pipe, const struct range *range, int jobs)
+{
+    enum mr_status status;
+    int attempts, results;
+
+    add_arrays(pipe, range, MR_STMT_ADD_ATTEMPTS, &mr_cols_attempt, range->attempts,
+        range->results, &attempts);
+    add_arrays(pipe, range, MR_STMT_ADD_RESULTS, &mr_cols_result, range->results,
+        range->to, &results);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_FLUSH, NULL);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_COMMIT, NULL);
+    status = mr_pg_pipe_run(pipe);
+    if (status == MR_OK && jobs >= 0)
+        mark_written(range, pipe->results[jobs], range->from, range->attempts);
+    if (status == MR_OK && results >= 0)
+        mark_written(range, pipe->results[results], range->results, range->to);
+    mr_pg_pipe_fini(pipe);
+    return status;
+}
+
+static enum mr_status
+write_by_unnest(const struct range *range, struct mr_err *err)
+{
+    struct mr_pipe pipe;
+    int jobs;
+
+    mr_pg_pipe_open(&pipe, range->store->pg, err);
+    add_begin(&pipe, range->store);
+    add_lower(&pipe, range);
+    add_arrays(&pipe, range, MR_STMT_ADD_JOBS, &mr_cols_job, range->from, range->attempts,
+        &jobs);
+    return finish_write(&pipe, range, jobs);
+}
+
+static enum mr_status
+write_by_copy(const struct range *range, struct mr_err *err)
+{
+    struct mr_store *store = range->store;
+    enum mr_status status;
+    struct mr_pipe pipe;
+
+    mr_pg_pipe_open(&pipe, store->pg, err);
+    add_begin(&pipe, store);
+    add_lower(&pipe, range);
+    status = mr_pg_pipe_run(&pipe);
+    mr_pg_pipe_fini(&pipe);
+    if (status != MR_OK)
+        return status;
+    status = mr_copy_jobs(store, range->batch, range->from, range->attempts, err);
+    if (status != MR_OK) {
+        char sqlstate[6];
+
+        memcpy(sqlstate, store->pg->sqlstate, sizeof sqlstate);
+        mr_pg_rollback(store->pg);
+        memcpy(store->pg->sqlstate, sqlstate, sizeof sqlstate);
+        return status;
+    }
+    mr_pg_pipe_open(&pipe, store->pg, err);
+    status = finish_write(&pipe, range, -1);
+    for (uint32_t at = range->from; status == MR_OK && at < range->attempts; at++)
+        range->batch->ops[store->order[at]].status = MR_OK;
+    return status;
+}
+
+/* COPY has no "on conflict": for jobs that nobody marked as sent before. */
+static bool
+can_copy(const struct range *range)
+{
+    if (range->attempts - range->from <= MR_STORE_COPY_MIN)
+        return false;
+    for (uint32_t at = range->from; at < range->attempts; at++) {
+        if (range->batch->ops[range->store->order[at]].is_resent)
+            return false;
+    }
+    return true;
+}
+
+static enum mr_status
+write_range(const struct range *range, struct mr_err *err)
+{
+    enum mr_status status;
+
+    if (can_copy(range)) {
+        status = write_by_copy(range, err);
+        if (status == MR_OK || strcmp(mr_pg_sqlstate(range->store->pg), "23505") != 0)
+            return status;
+    }
+    return write_by_unnest(range, err);
+}
+
+/* A row's own fault, or a row that somebody else holds. */
+static bool
+is_about_a_row(const struct mr_store *store, enum mr_status status)
+{
+    return status == MR_BAD_ARGUMENT || strcmp(mr_pg_sqlstate(store->pg), "55P03") == 0;
+}
+
+static uint32_t
+middle_of(const struct range *range)
+{
+    /* Tables apart first: what waits for somebody's lock is a result. */
+    if (range->results > range->from && range->results < range->to)
+        return range->results;
+    return range->from + (range->to - range->from) / 2;
+}
+
+static enum mr_status
+write_halving(struct mr_store *store, struct mr_store_batch *batch, uint32_t from,
+    uint32_t to, struct mr_err *err)
+{
+    struct range range = make_range(store, batch, from, to);
+    enum mr_status status = write_range(&range, err);
+    uint32_t middle;
+
+    if (status == MR_OK || !mr_pg_is_alive(store->pg) || !is_about_a_row(store, status))
+        return status;
+    if (to - from <= 1) {
+        if (to > from)
+            refuse(batch, &batch->ops[store->order[from]], status, err->why);
+        return to > from ? MR_OK : status;
+    }
+    middle = middle_of(&range);
+    status = write_halving(store, batch, from, middle, err);
+    return status == MR_OK ? write_halving(store, batch, middle, to, err) : status;
+}
+
+/* ---- all together ------------------------------------------------------------------------------------ */
+
+static enum mr_status
+end_sessions(
+    struct mr_store *store, const struct mr_store_batch *batch, struct mr_err *err)
+{
+    struct mr_bin *bin;
+    size_t mark;
+
+    if (batch->end_session_count == 0)
+        return MR_OK;
+    mr_stmt_args_reset(&store->args);
+    bin = mr_stmt_arg(&store->args);
+    mark = mr_bin_array_open(bin, MR_BIN_TEXT);
+    for (uint32_t i = 0; i < batch->end_session_count; i++)
+        mr_bin_put_bytes(bin, mr_span_str(batch->end_sessions[i]));
+    mr_bin_array_close(bin, mark, batch->end_session_count);
+    return mr_pg_exec(store->pg, MR_STMT_END_SESSIONS, &store->args, NULL, err);
+}
+
+/* After the commit store->order is free again: it takes the ops to be judged. */
+static enum mr_status
+judge(struct mr_store *store, struct mr_store_batch *batch, struct mr_err *err)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (batch->ops[i].status == MR_KNOWN || batch->ops[i].status == MR_FINISHED)
+            store->order[count++] = i;
+    }
+    return count == 0 ? MR_OK : mr_judge_ops(store, batch, store->order, count, err);
+}
+
+/* Days are normally made hours before they are needed. */
+static enum mr_status
+look_ahead(struct mr_store *store, const struct mr_store_batch *batch, struct mr_err *err)
+{
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (is_beyond(store, &batch->ops[i]))
+            return mr_store_look_ahead(store, err);
+    }
+    return MR_OK;
+}
+
+enum mr_status
+mr_store_commit(struct mr_store *store, struct mr_store_batch *batch, struct mr_err *err)
+{
+    struct mr_err local;
+    enum mr_status status;
+    uint32_t count = 0;
+
+    if (!err)
+        err = &local; /* a refused row's text is taken from it */
+    status = mr_store_is_ready(store, err);
+    if (status == MR_OK)
+        status = end_sessions(store, batch, err);
+    if (status == MR_OK)
+        status = look_ahead(store, batch, err);
+    if (status == MR_OK)
+        status = arrange(store, batch, &count, err);
+    if (status == MR_OK)
+        status = write_halving(store, batch, 0, count, err);
+    if (status == MR_OK)
+        status = judge(store, batch, err);
+    return status;
+}

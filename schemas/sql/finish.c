@@ -1,0 +1,388 @@
+#include "schemas/sql/finish.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "schemas/sql/pg_priv.h"
+
+#define FOUND_BYTES (8 * 1024 * 1024) /* bodies of one look-up */
+
+/* Columns of MR_STMT_FIND. */
+enum {
+    COL_N,
+    COL_IS_JOB,
+    COL_OUTCOME,
+    COL_ATTEMPT,
+    COL_FINISHED_AT,
+    COL_ERROR,
+    COL_BODY,
+    COL_LEFT_OUT,
+    COL_WORKER
+};
+
+/* ---- looking for what stands --------------------------------------------------------------------- */
+
+struct looking {
+    struct mr_pg *pg;
+    struct mr_finish *const *finishes;
+    uint32_t *pending; /* numbers of finishes */
+    uint32_t count;
+    struct mr_arena *arena;
+    bool for_settling;
+};
+
+static enum mr_status
+ask(const struct looking *look, struct mr_args *args, struct pg_result **result,
+    struct mr_err *err)
+{
+    struct mr_bin *bin;
+    size_t mark;
+
+    mr_stmt_args_reset(args);
+    bin = mr_stmt_arg(args);
+    mark = mr_bin_array_open(bin, MR_BIN_INT4);
+    for (uint32_t i = 0; i < look->count; i++)
+        mr_bin_put_int4(bin, (int32_t)i);
+    mr_bin_array_close(bin, mark, look->count);
+    (void)mr_stmt_arg(args);
+    mark = mr_bin_array_open(bin, MR_BIN_UUID);
+    for (uint32_t i = 0; i < look->count; i++)
+        mr_bin_put_uuid(bin, look->finishes[look->pending[i]]->id);
+    mr_bin_array_close(bin, mark, look->count);
+    mr_bin_put_int8(mr_stmt_arg(args), FOUND_BYTES);
+    return mr_pg_exec(look->pg, MR_STMT_FIND, args, result, err);
+}
+
+static bool
+is_ours(const struct mr_finish *finish, const struct pg_result *result, int row)
+{
+    return mr_bin_int(result, row, COL_OUTCOME) == MR_SUCCEEDED &&
+           (uint32_t)mr_bin_int(result, row, COL_ATTEMPT) == finish->attempt &&
+           mr_span_eq(mr_bin_span(result, row, COL_WORKER), finish->worker);
+}
+
+static enum mr_status
+judge_one(const struct looking *look, struct mr_finish *finish,
+    const struct pg_result *result, int row)
+{
+    if (mr_bin_is_null(result, row, COL_OUTCOME)) {
+        if (look->for_settling)
+            finish->status = MR_NOT_FOUND;
+        else
+            finish->status = mr_bin_int(result, row, COL_IS_JOB) ? MR_BUSY : MR_NO_JOB;
+        return MR_OK;
+    }
+    if (look->for_settling && is_ours(finish, result, row)) {
+        finish->status = MR_OK;
+        return MR_OK;
+    }
+    finish->status = MR_FINISHED;
+    finish->found_outcome = (enum mr_outcome)mr_bin_int(result, row, COL_OUTCOME);
+    finish->found_attempt = (uint32_t)mr_bin_int(result, row, COL_ATTEMPT);
+    if (!mr_arena_copy(
+            look->arena, mr_bin_span(result, row, COL_ERROR), &finish->found_text) ||
+        !mr_arena_copy(
+            look->arena, mr_bin_span(result, row, COL_BODY), &finish->found_body))
+        return MR_NO_MEMORY;
+    return MR_OK;
+}
+
+/* Fills status and found_* of all pending ones. */
+static enum mr_status
+look_up(struct looking *look, struct mr_err *err)
+{
+    struct mr_args args = {0};
+    enum mr_status status = MR_OK;
+
+    while (look->count > 0 && status == MR_OK) {
+        struct pg_result *result = NULL;
+        uint32_t left = 0;
+
+        status = ask(look, &args, &result, err);
+        for (int row = 0; status == MR_OK && row < PQntuples(result); row++) {
+            uint32_t n = (uint32_t)mr_bin_int(result, row, COL_N);
+
+            MR_ASSERT(n < look->count);
+            if (mr_bin_int(result, row, COL_LEFT_OUT) && row > 0)
+                look->pending[left++] = look->pending[n];
+            else
+                status = judge_one(look, look->finishes[look->pending[n]], result, row);
+        }
+        if (status == MR_NO_MEMORY)
+            (void)mr_err_set(err, status, "look results up",
+                "the memory given for what is stored is full", "Use a larger arena.");
+        mr_pg_free_result(&result);
+        look->count = left;
+    }
+    mr_stmt_args_fini(&args);
+    return status;
+}
+
+/* ---- one ---------------------------------------------------------------------------------------------- */
+
+static void
+put_finish(struct mr_args *args, const struct mr_finish *finish)
+{
+    mr_bin_put_uuid(mr_stmt_arg(args), finish->id);
+    mr_bin_put_int4(mr_stmt_arg(args), (int32_t)finish->attempt);
+    mr_bin_put_some_words(mr_stmt_arg(args), finish->worker);
+    mr_bin_put_some_time(mr_stmt_arg(args), finish->started_at_us);
+    mr_bin_put_some_time(mr_stmt_arg(args), finish->finished_at_us);
+    mr_bin_put_some_bytes(mr_stmt_arg(args), finish->body);
+}
+
+static enum mr_status
+find_one(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena,
+    bool for_settling, struct mr_err *err)
+{
+    uint32_t pending = 0;
+    struct looking look = {.pg = pg,
+        .finishes = &finish,
+        .pending = &pending,
+        .count = 1,
+        .arena = arena,
+        .for_settling = for_settling};
+
+    return look_up(&look, err);
+}
+
+enum mr_status
+mr_finish_one(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena,
+    struct mr_err *err)
+{
+    struct mr_args args = {0};
+    struct mr_pipe pipe;
+    enum mr_status status;
+    bool has_begun = mr_pg_in_transaction(pg);
+
+    status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
+    if (status != MR_OK) {
+        mr_pg_rollback(pg);
+        return status;
+    }
+    mr_pg_pipe_open(&pipe, pg, err);
+    if (!has_begun)
+        (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    put_finish(&args, finish);
+    /* Raises an error if somebody was first: the COMMIT behind it is then skipped. */
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_FINISH, &args);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
+    status = mr_pg_pipe_run(&pipe);
+    mr_pg_pipe_fini(&pipe);
+    mr_stmt_args_fini(&args);
+    finish->status = status;
+    if (status == MR_FINISHED)
+        return find_one(pg, finish, arena, false, err);
+    if (status == MR_NO_JOB || status == MR_BAD_ARGUMENT)
+        return MR_OK;
+    return status;
+}
+
+enum mr_status
+mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena,
+    struct mr_err *err)
+{
+    enum mr_status status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
+
+    return status == MR_OK ? find_one(pg, finish, arena, true, err) : status;
+}
+
+/* ---- many ----------------------------------------------------------------------------------------------- */
+
+#define MANY_MAX 65536u
+
+typedef void (*put_fn)(struct mr_bin *bin, const struct mr_finish *finish);
+
+static void
+put_id(struct mr_bin *bin, const struct mr_finish *finish)
+{
+    mr_bin_put_uuid(bin, finish->id);
+}
+
+static void
+put_attempt(struct mr_bin *bin, const struct mr_finish *finish)
+{
+    mr_bin_put_int4(bin, (int32_t)finish->attempt);
+}
+
+static void
+put_worker(struct mr_bin *bin, const struct mr_finish *finish)
+{
+    mr_bin_put_some_words(bin, finish->worker);
+}
+
+static void
+put_started_at(struct mr_bin *bin, const struct mr_finish *finish)
+{
+    mr_bin_put_some_time(bin, finish->started_at_us);
+}
+
+static void
+put_finished_at(struct mr_bin *bin, const struct mr_finish *finish)
+{
+    mr_bin_put_some_time(bin, finish->finished_at_us);
+}
+
+static void
+put_body(struct mr_bin *bin, const struct mr_finish *finish)
+{
+    mr_bin_put_some_bytes(bin, finish->body);
+}
+
+static const struct {
+    enum mr_bin_type type;
+    put_fn put;
+} columns[] = {
+    {MR_BIN_UUID, put_id},
+    {MR_BIN_INT4, put_attempt},
+    {MR_BIN_TEXT, put_worker},
+    {MR_BIN_TIME, put_started_at},
+    {MR_BIN_TIME, put_finished_at},
+    {MR_BIN_BYTEA, put_body},
+};
+
+struct many {
+    struct mr_pg *pg;
+    struct mr_finish *const *finishes;
+    uint32_t *order; /* by id; of equal ones the first */
+    uint32_t count;
+};
+
+static int
+compare_ids(const void *a, const void *b, void *context)
+{
+    struct mr_finish *const *finishes = context;
+    uint32_t at = *(const uint32_t *)a, bt = *(const uint32_t *)b;
+    int by_id = memcmp(finishes[at]->id.b, finishes[bt]->id.b, sizeof finishes[at]->id.b);
+
+    return by_id != 0 ? by_id : at < bt ? -1 : at > bt;
+}
+
+static void
+arrange(struct many *many, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        many->order[i] = i;
+        many->finishes[i]->status = MR_FINISHED; /* until it is known better */
+        many->finishes[i]->found_text = many->finishes[i]->found_body = MR_SPAN_NONE;
+    }
+    qsort_r(many->order, count, sizeof *many->order, compare_ids,
+        (void *)(uintptr_t)many->finishes);
+    for (uint32_t i = 0; i < count; i++) {
+        if (many->count == 0 ||
+            !mr_uuid_eq(many->finishes[many->order[many->count - 1]]->id,
+                many->finishes[many->order[i]]->id))
+            many->order[many->count++] = many->order[i];
+    }
+}
+
+static void
+mark_written(const struct many *many, const struct pg_result *result)
+{
+    uint32_t at = 0;
+
+    /* Both are sorted by id: the statement inserts and returns in that order. */
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct mr_uuid id = mr_bin_uuid(result, i, 0);
+
+        while (at < many->count && !mr_uuid_eq(many->finishes[many->order[at]]->id, id))
+            at++;
+        MR_ASSERT(at < many->count);
+        many->finishes[many->order[at]]->status = MR_OK;
+    }
+}
+
+static enum mr_status
+write_many(const struct many *many, struct mr_err *err)
+{
+    struct mr_args args = {0};
+    struct mr_pipe pipe;
+    enum mr_status status;
+    int place;
+
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        struct mr_bin *bin = mr_stmt_arg(&args);
+        size_t mark = mr_bin_array_open(bin, columns[c].type);
+
+        for (uint32_t i = 0; i < many->count; i++)
+            columns[c].put(bin, many->finishes[many->order[i]]);
+        mr_bin_array_close(bin, mark, many->count);
+    }
+    mr_pg_pipe_open(&pipe, many->pg, err);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    place = mr_pg_pipe_add(&pipe, MR_STMT_FINISH_MANY, &args);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
+    status = mr_pg_pipe_run(&pipe);
+    if (status == MR_OK)
+        mark_written(many, pipe.results[place]);
+    mr_pg_pipe_fini(&pipe);
+    mr_stmt_args_fini(&args);
+    return status;
+}
+
+enum mr_status
+mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t count,
+    struct mr_arena *arena, struct mr_err *err)
+{
+    struct many many = {.pg = pg, .finishes = finishes};
+    struct looking look = {.pg = pg, .finishes = finishes, .arena = arena};
+    enum mr_status status;
+
+    if (count == 0)
+        return MR_OK;
+    if (count > MANY_MAX)
+        return mr_err_set(err, MR_TOO_BIG, "store results", "more than 65,536 at a time",
+            "Make smaller batches.");
+    status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
+    if (status != MR_OK)
+        return status;
+    many.order = mr_arena_alloc(arena, count * sizeof *many.order);
+    if (!many.order)
+        return mr_err_set(err, MR_NO_MEMORY, "store results",
+            "the memory given for what is stored is full", "Use a larger arena.");
+    arrange(&many, count);
+    status = write_many(&many, err);
+    if (status != MR_OK)
+        return status;
+    look.pending = many.order; /* not needed in order any more */
+    for (uint32_t i = 0; i < count; i++) {
+        if (finishes[i]->status != MR_OK)
+            look.pending[look.count++] = i;
+    }
+    return look_up(&look, err);
+}
+
+/* ---- follow-up jobs ------------------------------------------------------------------------------------------ */
+
+enum mr_status
+mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_span submitted_by,
+    struct mr_err *err)
+{
+    struct mr_args args = {0};
+    enum mr_status status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
+
+    if (status != MR_OK)
+        return status;
+    mr_bin_put_uuid(mr_stmt_arg(&args), job->id);
+    mr_bin_put_bytes(mr_stmt_arg(&args), job->kind);
+    mr_bin_put_bytes(mr_stmt_arg(&args),
+        job->queue.n > 0 ? job->queue : mr_span_str(MR_QUEUE_DEFAULT));
+    mr_bin_put_some_bytes(mr_stmt_arg(&args), job->payload);
+    mr_bin_put_int2(mr_stmt_arg(&args), job->priority);
+    mr_bin_put_some_bytes(mr_stmt_arg(&args), job->lane);
+    mr_bin_put_some_time(mr_stmt_arg(&args), job->run_at_us);
+    mr_bin_put_some_time(mr_stmt_arg(&args), job->expires_at_us);
+    mr_bin_put_some_int8(mr_stmt_arg(&args), job->timeout_ms);
+    mr_bin_put_some_int4(mr_stmt_arg(&args), job->attempts_max);
+    mr_bin_put_some_int8(mr_stmt_arg(&args), job->backoff_base_ms);
+    mr_bin_put_some_int8(mr_stmt_arg(&args), job->backoff_cap_ms);
+    mr_bin_put_some_words(mr_stmt_arg(&args), submitted_by);
+    mr_bin_put_some_words(mr_stmt_arg(&args), job->trace);
+    mr_bin_put_some_int8(mr_stmt_arg(&args), job->delay_ms);
+    status = mr_pg_exec(pg, MR_STMT_INBOX_PUT, &args, NULL, err);
+    mr_stmt_args_fini(&args);
+    return status;
+}

@@ -1,0 +1,243 @@
+#include "schemas/sql/store_priv.h"
+
+#include <libpq-fe.h>
+
+/* Columns of what mr_stored_job is filled from. */
+enum {
+    COL_ID,
+    COL_QUEUE,
+    COL_KIND,
+    COL_PRIORITY,
+    COL_LANE,
+    COL_RUN_AT,
+    COL_EXPIRES_AT,
+    COL_TIMEOUT,
+    COL_ATTEMPTS_MAX,
+    COL_BACKOFF_BASE,
+    COL_BACKOFF_CAP,
+    COL_TRACE,
+    COL_SUBMITTED_BY,
+    COL_SUBMITTED_AT,
+    COL_PAYLOAD,
+    COL_ATTEMPTS,
+    COL_FAILURES,
+    COL_LOSSES,
+    COL_RETRY_AT,
+    COL_TAKEN
+};
+
+static void
+take_job(const struct pg_result *row, int at, struct mr_stored_job *out)
+{
+    *out = (struct mr_stored_job){
+        .job =
+            {
+                .id = mr_bin_uuid(row, at, COL_ID),
+                .queue = mr_bin_span(row, at, COL_QUEUE),
+                .kind = mr_bin_span(row, at, COL_KIND),
+                .payload = mr_bin_span(row, at, COL_PAYLOAD),
+                .priority = (uint8_t)mr_bin_int(row, at, COL_PRIORITY),
+                .lane = mr_bin_span(row, at, COL_LANE),
+                .run_at_us = mr_bin_time(row, at, COL_RUN_AT),
+                .expires_at_us = mr_bin_time(row, at, COL_EXPIRES_AT),
+                .timeout_ms = (uint32_t)mr_bin_int(row, at, COL_TIMEOUT),
+                .attempts_max = (uint32_t)mr_bin_int(row, at, COL_ATTEMPTS_MAX),
+                .backoff_base_ms = (uint32_t)mr_bin_int(row, at, COL_BACKOFF_BASE),
+                .backoff_cap_ms = (uint32_t)mr_bin_int(row, at, COL_BACKOFF_CAP),
+                .trace = mr_bin_span(row, at, COL_TRACE),
+            },
+        .submitted_by = mr_bin_span(row, at, COL_SUBMITTED_BY),
+        .submitted_at_us = mr_bin_time(row, at, COL_SUBMITTED_AT),
+        .attempts = (uint32_t)mr_bin_int(row, at, COL_ATTEMPTS),
+        .failures = (uint32_t)mr_bin_int(row, at, COL_FAILURES),
+        .losses = (uint32_t)mr_bin_int(row, at, COL_LOSSES),
+        .retry_at_us = mr_bin_time(row, at, COL_RETRY_AT),
+    };
+}
+
+struct loading {
+    mr_stored_job_fn fn;
+    void *context;
+    struct mr_uuid last;
+    uint32_t count;
+    bool is_stopped;
+};
+
+static bool
+on_job(void *context, const struct pg_result *row)
+{
+    struct loading *loading = context;
+    struct mr_stored_job job;
+
+    take_job(row, 0, &job);
+    loading->is_stopped = !loading->fn(loading->context, &job);
+    loading->last = job.job.id;
+    loading->count++;
+    return !loading->is_stopped;
+}
+
+enum mr_status
+mr_store_load(struct mr_store *store, struct mr_uuid after, uint32_t limit,
+    bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last,
+    bool *more, struct mr_err *err)
+{
+    struct loading loading = {.fn = fn, .context = context, .last = after};
+    struct mr_args *args = &store->args;
+    enum mr_status status = mr_store_is_ready(store, err);
+
+    if (status != MR_OK)
+        return status;
+    mr_stmt_args_reset(args);
+    mr_bin_put_int4(mr_stmt_arg(args), (int32_t)store->shard);
+    mr_bin_put_uuid(mr_stmt_arg(args), after);
+    mr_bin_put_int8(mr_stmt_arg(args), limit);
+    mr_bin_put_bool(mr_stmt_arg(args), with_payload);
+    mr_bin_put_uuid(mr_stmt_arg(args), store->low_water);
+    status = mr_pg_each(store->pg, MR_STMT_LOAD, args, on_job, &loading, err);
+    *last = loading.last;
+    *more = loading.is_stopped || (limit > 0 && loading.count == limit);
+    return status;
+}
+
+static void
+put_ids(struct mr_args *args, const struct mr_uuid *ids, uint32_t count)
+{
+    struct mr_bin *bin = mr_stmt_arg(args);
+    size_t mark = mr_bin_array_open(bin, MR_BIN_UUID);
+
+    for (uint32_t i = 0; i < count; i++)
+        mr_bin_put_uuid(bin, ids[i]);
+    mr_bin_array_close(bin, mark, count);
+}
+
+enum mr_status
+mr_store_read(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
+    mr_stored_job_fn fn, void *context, struct mr_err *err)
+{
+    struct loading loading = {.fn = fn, .context = context};
+    enum mr_status status = mr_store_is_ready(store, err);
+
+    if (status != MR_OK)
+        return status;
+    mr_stmt_args_reset(&store->args);
+    put_ids(&store->args, ids, count);
+    return mr_pg_each(store->pg, MR_STMT_READ, &store->args, on_job, &loading, err);
+}
+
+/* ---- inbox ------------------------------------------------------------------------------------------ */
+
+static enum mr_status
+move_inbox(struct mr_store *store, uint32_t limit, struct mr_pipe *pipe, int *place,
+    struct mr_err *err)
+{
+    /* Ids for which no day is made yet have to wait. */
+    struct mr_uuid horizon = {{0}};
+
+    for (int i = 0; i < 6; i++)
+        horizon.b[i] = (uint8_t)((uint64_t)store->horizon_ms >> (8 * (5 - i)));
+    mr_pg_pipe_open(pipe, store->pg, err);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_BEGIN, NULL);
+    mr_store_arg_fence(store);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_FENCE, &store->args);
+    mr_stmt_args_reset(&store->args);
+    mr_bin_put_int4(mr_stmt_arg(&store->args), (int32_t)store->shard);
+    mr_bin_put_int8(mr_stmt_arg(&store->args), limit);
+    mr_bin_put_uuid(mr_stmt_arg(&store->args), horizon);
+    mr_bin_put_int8(mr_stmt_arg(&store->args), MR_STORE_INBOX_BYTES);
+    *place = mr_pg_pipe_add(pipe, MR_STMT_TAKE_INBOX, &store->args);
+    (void)mr_pg_pipe_add(pipe, MR_STMT_COMMIT, NULL);
+    return mr_pg_pipe_run(pipe);
+}
+
+enum mr_status
+mr_store_take_inbox(struct mr_store *store, uint32_t limit, mr_stored_job_fn fn,
+    void *context, bool *more, struct mr_err *err)
+{
+    enum mr_status status = mr_store_is_ready(store, err);
+    struct mr_pipe pipe;
+    int place = 0;
+
+    *more = false;
+    if (status != MR_OK)
+        return status;
+    status = move_inbox(store, limit, &pipe, &place, err);
+    if (status == MR_OK) {
+        const struct pg_result *rows = pipe.results[place];
+
+        *more = mr_bin_int(rows, 0, COL_TAKEN) > 0;
+        /* They are moved now: all are handed out, whatever fn says. One row without an id
+         * says that nothing was new. */
+        for (int i = 0; i < PQntuples(rows); i++) {
+            struct mr_stored_job job;
+
+            if (mr_bin_is_null(rows, i, COL_ID))
+                continue;
+            take_job(rows, i, &job);
+            (void)fn(context, &job);
+        }
+    }
+    mr_pg_pipe_fini(&pipe);
+    return status;
+}
+
+/* ---- looking up ------------------------------------------------------------------------------------------ */
+
+/* Columns of MR_STMT_FIND. */
+enum {
+    FIND_N,
+    FIND_IS_JOB,
+    FIND_OUTCOME,
+    FIND_ATTEMPT,
+    FIND_FINISHED_AT,
+    FIND_ERROR,
+    FIND_BODY
+};
+
+struct finding {
+    const struct mr_uuid *ids;
+    mr_found_fn fn;
+    void *context;
+};
+
+static bool
+on_found(void *context, const struct pg_result *row)
+{
+    const struct finding *finding = context;
+    bool is_finished = !mr_bin_is_null(row, 0, FIND_OUTCOME);
+    struct mr_found found = {
+        .id = finding->ids[mr_bin_int(row, 0, FIND_N)],
+        .exists = is_finished || mr_bin_int(row, 0, FIND_IS_JOB),
+        .is_finished = is_finished,
+        .outcome = (enum mr_outcome)mr_bin_int(row, 0, FIND_OUTCOME),
+        .attempt = (uint32_t)mr_bin_int(row, 0, FIND_ATTEMPT),
+        .text = mr_bin_span(row, 0, FIND_ERROR),
+        .body = mr_bin_span(row, 0, FIND_BODY),
+        .finished_at_us = mr_bin_time(row, 0, FIND_FINISHED_AT),
+    };
+
+    return finding->fn(finding->context, &found);
+}
+
+enum mr_status
+mr_store_find(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
+    mr_found_fn fn, void *context, struct mr_err *err)
+{
+    struct finding finding = {ids, fn, context};
+    struct mr_args *args = &store->args;
+    enum mr_status status = mr_store_is_ready(store, err);
+    struct mr_bin *bin;
+    size_t mark;
+
+    if (status != MR_OK)
+        return status;
+    mr_stmt_args_reset(args);
+    bin = mr_stmt_arg(args);
+    mark = mr_bin_array_open(bin, MR_BIN_INT4);
+    for (uint32_t i = 0; i < count; i++)
+        mr_bin_put_int4(bin, (int32_t)i);
+    mr_bin_array_close(bin, mark, count);
+    put_ids(args, ids, count);
+    /* Row by row: no bound on the sum of the bodies. */
+    mr_bin_put_int8(mr_stmt_arg(args), INT64_MAX);
+    return mr_pg_each(store->pg, MR_STMT_FIND, args, on_found, &finding, err);
+}

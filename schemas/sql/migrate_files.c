@@ -1,0 +1,17 @@
+#include "schemas/sql/migrate_files.h"
+
+#include <stddef.h>
+
+/* The file's bytes and a terminator, as a symbol of this object only. */
+#define EMBED(symbol, path)                                                              \
+    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n.byte 0\n.text\n");   \
+    extern const char symbol[] __attribute__((visibility("hidden")))
+
+EMBED(mr_migrate_millrace_1, "schemas/sql/0001_millrace.sql");
+EMBED(mr_migrate_ride_1, "schemas/sql/ride/0001_ride.sql");
+
+const struct mr_migration mr_migrate_files[] = {
+    {"millrace", 1, "0001_millrace.sql", mr_migrate_millrace_1},
+    {"ride", 1, "ride/0001_ride.sql", mr_migrate_ride_1},
+    {NULL, 0, NULL, NULL},
+};

@@ -1,0 +1,373 @@
+#include "schemas/sql/stmt.h"
+
+#include <limits.h>
+
+#include <libpq-fe.h>
+
+#include "schemas/sql/pg_priv.h"
+
+#define TYPES_MAX MR_ARGS_MAX
+#define ARRAY_OF(type) ((unsigned)MR_BIN_ARRAY | (unsigned)(type))
+
+/* What mr_stored_job is filled from, in this order, and how its attempts are summed up. */
+#define STORED_JOB                                                                       \
+    "j.id, j.queue, j.kind, j.priority, j.lane, j.run_at, j.expires_at, j.timeout_ms, "  \
+    "j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, j.trace, j.submitted_by, "     \
+    "j.submitted_at"
+#define STORED_ATTEMPTS                                                                  \
+    "a.attempts, a.failures, a.losses, a.retry_at "                                      \
+    "from millrace.job j left join lateral (select max(attempt) as attempts, "           \
+    "count(*) filter (where outcome in (1, 3)) as failures, "                            \
+    "count(*) filter (where outcome in (2, 5)) as losses, "                              \
+    "(array_agg(retry_at order by attempt desc))[1] as retry_at "                        \
+    "from millrace.attempt where attempt.id = j.id) a on true "
+#define UNFINISHED "not exists (select from millrace.result r where r.id = j.id) "
+
+#define JOB_COLUMNS                                                                      \
+    "id, submitted_at, shard, priority, queue, kind, lane, run_at, expires_at, "         \
+    "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, submitted_by, trace, "   \
+    "payload"
+
+struct row {
+    const char *name, *what, *text;
+    enum mr_stmt_set set;
+    unsigned types[TYPES_MAX]; /* 0 ends them */
+};
+
+static const struct row rows[MR_STMT_COUNT] = {
+    [MR_STMT_BEGIN] = {"mr_begin", "begin", "begin", MR_STMT_BOTH, {0}},
+    [MR_STMT_COMMIT] = {"mr_commit", "commit", "commit", MR_STMT_BOTH, {0}},
+    /* A batch that finds everything stored already writes nothing else; its COMMIT would then
+     * flush nothing, and "already there" would be less durable than "stored". */
+    [MR_STMT_FLUSH] = {"mr_flush", "write a WAL record",
+        "select pg_logical_emit_message(true, 'millrace', '')", MR_STMT_BOTH, {0}},
+    /* Bodies are left out once their sum exceeds $3; the caller asks again for those. */
+    [MR_STMT_FIND] = {"mr_find", "look jobs up",
+        "select f.n, f.is_job, f.outcome, f.attempt, f.finished_at, f.error, "
+        "case when f.total <= $3 then f.body end, "
+        "f.body is not null and f.total > $3, f.worker "
+        "from (select o.n, j.id is not null as is_job, r.outcome, r.attempt, "
+        "r.finished_at, "
+        "r.error, r.body, r.worker, "
+        "sum(octet_length(r.body)) over (order by o.n) as total "
+        "from unnest($1, $2) o (n, id) left join millrace.job j on j.id = o.id "
+        "left join millrace.result r on r.id = o.id) f order by f.n",
+        MR_STMT_BOTH, {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), MR_BIN_INT8}},
+
+    [MR_STMT_FENCE] = {"mr_fence", "check the epoch", "select millrace.fence($1, $2)",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8}},
+    [MR_STMT_ADD_JOBS] = {"mr_add_jobs", "store jobs",
+        "insert into millrace.job (" JOB_COLUMNS
+        ") select * from unnest($1, $2, $3, $4, $5, "
+        "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) "
+        "on conflict do nothing returning id",
+        MR_STMT_STORE,
+        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_INT4),
+            ARRAY_OF(MR_BIN_INT2), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME),
+            ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_INT8),
+            ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_BYTEA)}},
+    [MR_STMT_ADD_ATTEMPTS] = {"mr_add_attempts", "store attempts",
+        "insert into millrace.attempt (id, attempt, outcome, started_at, finished_at, "
+        "retry_at, worker, error) select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) "
+        "on conflict do nothing",
+        MR_STMT_STORE,
+        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_INT2),
+            ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME),
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT)}},
+    [MR_STMT_ADD_RESULTS] = {"mr_add_results", "store results",
+        "insert into millrace.result (id, attempt, outcome, started_at, finished_at, "
+        "worker, "
+        "error) select id, attempt, outcome, started_at, "
+        "coalesce(finished_at, clock_timestamp()), worker, error "
+        "from unnest($1, $2, $3, $4, $5, $6, $7) o (id, attempt, outcome, started_at, "
+        "finished_at, worker, error) on conflict do nothing returning id",
+        MR_STMT_STORE,
+        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_INT2),
+            ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_TEXT)}},
+    [MR_STMT_LOWER] = {"mr_lower", "lower the low-water mark",
+        "update millrace.shard set low_water = millrace.id_floor($2) "
+        "where shard = $1 and low_water > $2",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_UUID}},
+    [MR_STMT_JUDGE_JOBS] = {"mr_judge_jobs", "compare jobs with those that are stored",
+        "select f.n, f.is_job, f.outcome, f.attempt, f.finished_at, f.error, "
+        "case when f.total <= $6 then f.body end, "
+        "f.body is not null and f.total > $6, f.same "
+        "from (select o.n, j.id is not null as is_job, "
+        "j.queue = o.queue and j.kind = o.kind and j.payload is not distinct from "
+        "o.payload "
+        "as same, r.outcome, r.attempt, r.finished_at, r.error, r.body, "
+        "sum(octet_length(r.body)) over (order by o.n) as total "
+        "from unnest($1, $2, $3, $4, $5) o (n, id, queue, kind, payload) "
+        "left join millrace.job j on j.id = o.id "
+        "left join millrace.result r on r.id = o.id) f order by f.n",
+        MR_STMT_STORE,
+        {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA), MR_BIN_INT8}},
+    [MR_STMT_END_SESSIONS] = {"mr_end_sessions", "end the sessions of a lost worker",
+        "select count(pg_terminate_backend(pid, 2000)) from pg_stat_activity "
+        "where application_name = any ($1) and usename = current_user "
+        "and pid <> pg_backend_pid()",
+        MR_STMT_STORE, {ARRAY_OF(MR_BIN_TEXT)}},
+    [MR_STMT_LOAD] = {"mr_load", "load unfinished jobs",
+        "select " STORED_JOB ", case when $4 then j.payload end, " STORED_ATTEMPTS
+        "where j.shard = $1 and j.id > $2 and j.id >= $5 and " UNFINISHED
+        "order by j.id limit $3",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_UUID, MR_BIN_INT8, MR_BIN_BOOL, MR_BIN_UUID}},
+    [MR_STMT_READ] = {"mr_read", "read jobs back",
+        "select " STORED_JOB ", j.payload, " STORED_ATTEMPTS
+        "where j.id = any ($1) and " UNFINISHED,
+        MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID)}},
+    [MR_STMT_TAKE_INBOX] = {"mr_take_inbox", "take jobs from the inbox",
+        "with few as materialized (select id from (select id, "
+        "sum(octet_length(payload)) over (order by id) as total "
+        "from (select id, payload from millrace.inbox where id < $3 order by id limit "
+        "$2) x) y "
+        "where total is null or total <= $4), "
+        "held as materialized (select i.id from millrace.inbox i join few on few.id = "
+        "i.id "
+        "for update of i skip locked), "
+        "taken as (delete from millrace.inbox i using held where i.id = held.id "
+        "returning i.*), "
+        "fresh as (insert into millrace.job (" JOB_COLUMNS
+        ") select id, submitted_at, $1, "
+        "priority, queue, kind, lane, run_at, expires_at, timeout_ms, attempts_max, "
+        "backoff_base_ms, backoff_cap_ms, submitted_by, trace, payload from taken "
+        "on conflict do nothing returning *), "
+        "first as (select id from fresh order by id limit 1), "
+        "lowered as (update millrace.shard s set low_water = millrace.id_floor(first.id) "
+        "from first where s.shard = $1 and s.low_water > first.id) "
+        "select " STORED_JOB ", j.payload, null::integer, null::bigint, null::bigint, "
+        "null::timestamptz, c.n from (select count(*) as n from taken) c "
+        "left join fresh j on true order by j.id",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_UUID, MR_BIN_INT8}},
+    [MR_STMT_RENEW] = {"mr_renew", "renew the lease",
+        "update millrace.shard set lease_until = clock_timestamp() "
+        "+ $3 * interval '1 millisecond' where shard = $1 and epoch = $2 returning epoch",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8}},
+    /* Ids below the cap may still come; whoever stores one lowers the mark again. The inbox
+     * counts, too: follow-up jobs carry the time of the job that they follow. */
+    [MR_STMT_RAISE] = {"mr_raise", "raise the low-water mark",
+        "with cap as (select millrace.id_floor(clock_timestamp() - interval '10 "
+        "minutes') as id) "
+        "update millrace.shard s set low_water = greatest(s.low_water, least(cap.id, "
+        "(select millrace.id_floor(j.id) from millrace.job j where j.shard = $1 "
+        "and j.id >= s.low_water and j.id < cap.id and " UNFINISHED
+        "order by j.id limit 1), "
+        "(select millrace.id_floor(i.id) from millrace.inbox i order by i.id limit 1))) "
+        "from cap where s.shard = $1 and s.epoch = $2 returning s.low_water",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8}},
+    [MR_STMT_LIST] = {"mr_list", "list jobs",
+        "select v.id, v.kind, v.queue, v.state, v.priority, v.attempts, v.submitted_at, "
+        "v.run_at, v.finished_at, v.error from millrace.jobs v "
+        "where ($1::text is null or v.state = $1) and ($2::text is null or v.kind = $2) "
+        "and ($3::text is null or v.queue = $3) "
+        "and ($4::timestamptz is null or v.submitted_at >= $4) "
+        "and ($5::timestamptz is null or v.submitted_at < $5) order by v.id desc limit "
+        "$6",
+        MR_STMT_STORE,
+        {MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8}},
+    [MR_STMT_SHOW] = {"mr_show", "show a job",
+        "select v.id, v.kind, v.queue, v.state, v.priority, v.attempts, v.submitted_at, "
+        "v.run_at, v.finished_at, v.error, v.retry_at, v.expires_at, v.lane, "
+        "v.started_at, "
+        "v.worker, j.timeout_ms, j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, "
+        "v.submitted_by, v.trace, v.shard, j.payload, r.body from millrace.jobs v "
+        "join millrace.job j on j.id = $1 left join millrace.result r on r.id = $1 "
+        "where v.id = $1",
+        MR_STMT_STORE, {MR_BIN_UUID}},
+    [MR_STMT_SHOW_ATTEMPTS] = {"mr_show_attempts", "show the attempts of a job",
+        "select attempt, millrace.attempt_word(outcome), worker, started_at, "
+        "finished_at, "
+        "retry_at, error from millrace.attempt where id = $1 order by attempt",
+        MR_STMT_STORE, {MR_BIN_UUID}},
+
+    [MR_STMT_FINISH] = {"mr_finish", "store the result",
+        "select millrace.finish($1, $2, $3, $4, $5, $6)", MR_STMT_WORKER,
+        {MR_BIN_UUID, MR_BIN_INT4, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_BYTEA}},
+    [MR_STMT_FINISH_MANY] = {"mr_finish_many", "store results",
+        "insert into millrace.result (id, outcome, attempt, worker, started_at, "
+        "finished_at, "
+        "body) select o.id, 1, attempt, worker, started_at, "
+        "coalesce(finished_at, clock_timestamp()), body "
+        "from unnest($1, $2, $3, $4, $5, $6) "
+        "o (id, attempt, worker, started_at, finished_at, body) "
+        "where exists (select from millrace.job j where j.id = o.id) "
+        "order by o.id on conflict do nothing returning id",
+        MR_STMT_WORKER,
+        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_BYTEA)}},
+    [MR_STMT_INBOX_PUT] = {"mr_inbox_put", "submit a follow-up job",
+        "insert into millrace.inbox (id, kind, queue, payload, priority, lane, run_at, "
+        "expires_at, timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
+        "submitted_by, trace) values ($1, $2, $3, $4, $5, $6, "
+        "coalesce($7, clock_timestamp() + $15 * interval '1 millisecond'), $8, $9, $10, "
+        "$11, "
+        "$12, $13, $14) on conflict do nothing",
+        MR_STMT_WORKER,
+        {MR_BIN_UUID, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_BYTEA, MR_BIN_INT2, MR_BIN_TEXT,
+            MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8, MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8,
+            MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_INT8}},
+};
+
+static Oid
+type_of(unsigned type)
+{
+    static const struct {
+        unsigned element;
+        Oid array;
+    } arrays[] = {
+        {MR_BIN_BYTEA, 1001},
+        {MR_BIN_INT2, 1005},
+        {MR_BIN_INT4, 1007},
+        {MR_BIN_INT8, 1016},
+        {MR_BIN_TEXT, 1009},
+        {MR_BIN_TIME, 1185},
+        {MR_BIN_UUID, 2951},
+    };
+
+    if ((type & MR_BIN_ARRAY) == 0)
+        return type;
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        if (arrays[i].element == (type & ~(unsigned)MR_BIN_ARRAY))
+            return arrays[i].array;
+    }
+    MR_ASSERT(type == 0); /* an array type that is not in the table above */
+    return 0;
+}
+
+static int
+types_of(const struct row *row, Oid types[TYPES_MAX])
+{
+    int count = 0;
+
+    for (; count < TYPES_MAX && row->types[count] != 0; count++)
+        types[count] = type_of(row->types[count]);
+    return count;
+}
+
+void
+mr_stmt_args_reset(struct mr_args *args)
+{
+    mr_bin_reset(&args->bin);
+    args->count = 0;
+}
+
+struct mr_bin *
+mr_stmt_arg(struct mr_args *args)
+{
+    MR_ASSERT(args->count < MR_ARGS_MAX);
+    args->at[args->count++] = args->bin.n;
+    return &args->bin;
+}
+
+void
+mr_stmt_args_fini(struct mr_args *args)
+{
+    mr_bin_fini(&args->bin);
+    args->count = 0;
+}
+
+static bool
+send_prepare(PGconn *conn, const struct row *row)
+{
+    Oid types[TYPES_MAX];
+    int count = types_of(row, types);
+
+    return PQsendPrepare(conn, row->name, row->text, count, types);
+}
+
+/* All in one pipeline; the sync ends it, whatever failed. */
+static enum mr_status
+prepare_all(struct mr_pg *pg, unsigned sets, struct mr_err *err)
+{
+    enum mr_status status = MR_OK;
+    int sent = 0;
+
+    for (int i = 0; i < MR_STMT_COUNT; i++) {
+        if ((rows[i].set & sets) == 0)
+            continue;
+        if (!send_prepare(pg->conn, &rows[i]))
+            return mr_pg_fail(pg, NULL, "prepare statements", err);
+        sent++;
+    }
+    if (!PQpipelineSync(pg->conn))
+        return mr_pg_fail(pg, NULL, "prepare statements", err);
+    for (int i = 0; i <= sent; i++) {
+        struct pg_result *result = mr_pg_next(pg);
+        ExecStatusType got = PQresultStatus(result);
+
+        if (got != PGRES_COMMAND_OK && got != PGRES_PIPELINE_SYNC && status == MR_OK)
+            status = mr_pg_fail(pg, result, "prepare statements", err);
+        PQclear(result);
+        if (!result || got == PGRES_PIPELINE_SYNC)
+            break;
+        result = mr_pg_next(pg); /* the NULL behind each */
+        PQclear(result);
+    }
+    return status;
+}
+
+enum mr_status
+mr_stmt_prepare(struct mr_pg *pg, enum mr_stmt_set set, struct mr_err *err)
+{
+    unsigned sets = ((unsigned)set | MR_STMT_BOTH) & ~pg->prepared;
+    enum mr_status status;
+
+    if (sets == 0)
+        return MR_OK;
+    if (!PQenterPipelineMode(pg->conn))
+        return mr_pg_fail(pg, NULL, "prepare statements", err);
+    status = prepare_all(pg, sets, err);
+    if (!PQexitPipelineMode(pg->conn) && status == MR_OK)
+        status = mr_pg_fail(pg, NULL, "prepare statements", err);
+    if (status == MR_OK)
+        pg->prepared |= sets;
+    return status;
+}
+
+enum mr_status
+mr_stmt_send(
+    struct mr_pg *pg, enum mr_stmt stmt, const struct mr_args *args, struct mr_err *err)
+{
+    const char *values[MR_ARGS_MAX];
+    int lengths[MR_ARGS_MAX], formats[MR_ARGS_MAX];
+    int count = args ? args->count : 0;
+
+    if (args && args->bin.is_full)
+        return mr_err_set(err, MR_NO_MEMORY, mr_stmt_what(stmt),
+            "its parameters do not fit into memory", "Send less at a time.");
+    for (int i = 0; i < count; i++) {
+        const uint8_t *field = args->bin.p + args->at[i];
+        uint32_t n = (uint32_t)field[0] << 24 | (uint32_t)field[1] << 16 |
+                     (uint32_t)field[2] << 8 | field[3];
+
+        values[i] = n == UINT32_MAX ? NULL : (const char *)field + 4;
+        lengths[i] = n == UINT32_MAX ? 0 : (int)n;
+        formats[i] = 1;
+    }
+    if (!PQsendQueryPrepared(
+            pg->conn, rows[stmt].name, count, values, lengths, formats, 1))
+        return mr_pg_fail(pg, NULL, mr_stmt_what(stmt), err);
+    return MR_OK;
+}
+
+const char *
+mr_stmt_what(enum mr_stmt stmt)
+{
+    return rows[stmt].what;
+}
+
+const char *
+mr_stmt_name(enum mr_stmt stmt)
+{
+    return rows[stmt].name;
+}
+
+const char *
+mr_stmt_text(enum mr_stmt stmt)
+{
+    return rows[stmt].text;
+}

@@ -1,0 +1,55 @@
+/*
+ * The store's inside, for the files of this folder that make it up: store.c (life, ownership,
+ * small tables), batch.c (commit), judge.c (what was there before), copy.c (COPY BINARY),
+ * load.c (reading), list.c (for people).
+ */
+#ifndef MR_SQL_STORE_PRIV_H
+#define MR_SQL_STORE_PRIV_H
+
+#include "schemas/sql/cols.h"
+#include "schemas/sql/pg_priv.h"
+#include "schemas/sql/store.h"
+
+#define MR_STORE_OPS_MAX 65536u                 /* of one batch */
+#define MR_STORE_COPY_MIN 250u                  /* from so many jobs on COPY is cheaper */
+#define MR_STORE_FOUND_BYTES (8u * 1024 * 1024) /* bodies of one look-up */
+#define MR_STORE_INBOX_BYTES (8u * 1024 * 1024) /* payloads of one take */
+#define MR_STORE_DAYS_AHEAD 3
+
+struct mr_store {
+    struct mr_pg *pg; /* NULL or dead: reconnect */
+    char *conninfo;
+    uint32_t shard;
+    struct mr_uuid broker;
+    uint64_t epoch;   /* 0: not claimed */
+    bool has_lock;    /* this connection holds the shard's advisory lock */
+    int64_t timeline; /* of the server we spoke to last */
+    struct mr_uuid low_water;
+    int64_t horizon_ms;  /* days are made up to here */
+    struct mr_args args; /* reused */
+    uint32_t *order;     /* of the batch under way: ops to be written, by table and id */
+    uint32_t order_cap;
+};
+
+/* MR_STORE_DOWN with words if there is no usable connection. */
+enum mr_status mr_store_is_ready(
+    struct mr_store *store, struct mr_err *err) MR_MUST_CHECK;
+
+/* Days exist for all ids below: reads the horizon, makes days first if it is near. */
+enum mr_status mr_store_look_ahead(
+    struct mr_store *store, struct mr_err *err) MR_MUST_CHECK;
+
+void mr_store_arg_fence(struct mr_store *store);
+
+/*
+ * Ops that were not written because something was there: `pending` are numbers of ops of
+ * type JOB or RESULT; fills status and found_*. Reads only; call after the commit.
+ */
+enum mr_status mr_judge_ops(struct mr_store *store, struct mr_store_batch *batch,
+    uint32_t *pending, uint32_t count, struct mr_err *err) MR_MUST_CHECK;
+
+/* COPY the jobs order[from..to) within the open transaction. */
+enum mr_status mr_copy_jobs(struct mr_store *store, const struct mr_store_batch *batch,
+    uint32_t from, uint32_t to, struct mr_err *err) MR_MUST_CHECK;
+
+#endif
