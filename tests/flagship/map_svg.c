@@ -19,32 +19,84 @@ struct frame {
 static const char *const colours[STEPS] = {
     "#7fb7d6", "#3f8fc4", "#5b6fb8", "#b0508f", "#d9413a"};
 
+/* The number of the turn from one edge to another, or MR_ROAD_NONE. */
+static uint32_t
+turn_of(const struct mr_graph *graph, uint32_t from, uint32_t to)
+{
+    uint32_t count;
+    const uint32_t *all = mr_graph_next(graph, 0, &count);
+    const uint32_t *next = mr_graph_next(graph, from, &count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (next[i] == to)
+            return (uint32_t)(next + i - all);
+    }
+    return MR_ROAD_NONE;
+}
+
+static bool
+count_row(const struct mr_graph *graph, const struct pg_result *rows, int i,
+    struct mr_map_svg_uses *uses)
+{
+    const struct mr_road *road = mr_graph_road(graph);
+    uint32_t times = (uint32_t)mr_pg_int(rows, i, 2);
+    uint32_t edge = mr_road_find(road, mr_pg_text(rows, i, 0));
+    uint32_t next, turn;
+
+    if (edge == MR_ROAD_NONE)
+        return false;
+    uses->edges[edge] += times;
+    if (!mr_pg_text(rows, i, 1))
+        return true;
+    next = mr_road_find(road, mr_pg_text(rows, i, 1));
+    turn = next == MR_ROAD_NONE ? MR_ROAD_NONE : turn_of(graph, edge, next);
+    if (turn == MR_ROAD_NONE)
+        return false;
+    uses->turns[turn] += times;
+    return true;
+}
+
 enum mr_status
-mr_map_svg_uses(
-    struct mr_pg *pg, const struct mr_road *road, uint32_t *uses, struct mr_err *err)
+mr_map_svg_uses_read(struct mr_pg *pg, const struct mr_graph *graph,
+    struct mr_map_svg_uses *uses, struct mr_err *err)
 {
     static const char sql[] =
-        "select edge, count(*) from ride.ride r join ride.event e on e.ride_id = r.id"
+        "select edge, next, count(*) from (select x.edge, lead(x.edge) over (partition by"
+        " r.id order by x.n) as next from ride.ride r join ride.event e on e.ride_id = "
+        "r.id"
         " and e.state = 'requested' join millrace.result s on s.id = e.follow_ups[1],"
-        " jsonb_array_elements_text(millrace.msgpack_to_jsonb(s.body)->'edges') as edge"
-        " where r.state = 'done' group by edge";
+        " jsonb_array_elements_text(millrace.msgpack_to_jsonb(s.body)->'edges')"
+        " with ordinality as x(edge, n) where r.state = 'done') as gone group by edge, "
+        "next";
     struct pg_result *rows = NULL;
-    enum mr_status status = mr_pg_run(pg, sql, 0, NULL, &rows, err);
+    enum mr_status status;
 
-    memset(uses, 0, mr_road_edges(road) * sizeof *uses);
+    uses->edges = calloc(mr_road_edges(mr_graph_road(graph)) + 1, sizeof *uses->edges);
+    uses->turns = calloc(mr_graph_turns(graph) + 1, sizeof *uses->turns);
+    status = uses->edges && uses->turns
+                 ? mr_pg_run(pg, sql, 0, NULL, &rows, err)
+                 : mr_err_set(
+                       err, MR_NO_MEMORY, "cannot draw the rides", "out of memory", NULL);
     for (int i = 0; !status && i < mr_pg_rows(rows); i++) {
-        uint32_t edge = mr_road_find(road, mr_pg_text(rows, i, 0));
-
-        if (edge == MR_ROAD_NONE)
+        if (!count_row(graph, rows, i, uses))
             status = mr_err_setf(err, MR_MALFORMED, "cannot draw the rides",
                 "Draw them on the map that they were planned on.",
-                "a route has the edge %.100s, which is not on this map",
+                "a route has the edge %.100s, or a turn from it, that this map does not "
+                "have",
                 mr_pg_text(rows, i, 0));
-        else
-            uses[edge] = (uint32_t)mr_pg_int(rows, i, 1);
     }
     mr_pg_free_result(&rows);
+    if (status)
+        mr_map_svg_uses_free(uses);
     return status;
+}
+
+void
+mr_map_svg_uses_free(struct mr_map_svg_uses *uses)
+{
+    free(uses->edges);
+    free(uses->turns);
+    *uses = (struct mr_map_svg_uses){.edges = NULL};
 }
 
 /* The part where the class may drive, with some air around; railways may lead far away. */
@@ -115,6 +167,22 @@ put_line(FILE *out, const struct frame *f, const struct mr_road *road, uint32_t 
             y_of(f, p[i].y_cm));
 }
 
+/* Over the junction, straight. */
+static void
+put_turn(FILE *out, const struct frame *f, const struct mr_road *road, uint32_t from,
+    uint32_t to)
+{
+    uint32_t a_count, b_count;
+    const struct mr_road_point *a = mr_road_shape(road, from, &a_count);
+    const struct mr_road_point *b = mr_road_shape(road, to, &b_count);
+
+    if (a_count == 0 || b_count == 0)
+        return;
+    a += a_count - 1;
+    fprintf(out, "M%.1f %.1fL%.1f %.1f", x_of(f, a->x_cm), y_of(f, a->y_cm),
+        x_of(f, b->x_cm), y_of(f, b->y_cm));
+}
+
 /* Streets that the class cannot use (foot, rail) are paler. One path for each shade. */
 static void
 put_streets(
@@ -125,8 +193,13 @@ put_streets(
     fprintf(out, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" d=\"",
         is_usable ? "#c3c7cc" : "#e6e4de", is_usable ? "1.6" : "0.8");
     for (uint32_t e = 0; e < mr_road_edges(road); e++) {
+        uint32_t count;
+        const uint32_t *next = mr_graph_next(map->graph, e, &count);
+
         if (mr_graph_is_usable(map->graph, e) == is_usable)
             put_line(out, f, road, e);
+        for (uint32_t i = 0; is_usable && i < count; i++)
+            put_turn(out, f, road, e, next[i]);
     }
     fprintf(out, "\"/>\n");
 }
@@ -137,7 +210,7 @@ most_used(const struct mr_map_svg *map)
     uint32_t most = 1;
 
     for (uint32_t e = 0; e < mr_road_edges(mr_graph_road(map->graph)); e++)
-        most = map->uses[e] > most ? map->uses[e] : most;
+        most = map->uses.edges[e] > most ? map->uses.edges[e] : most;
     return most;
 }
 
@@ -147,25 +220,53 @@ step_of(uint32_t uses, uint32_t most)
     return (uses - 1) * STEPS / most;
 }
 
+/* The stroke of something that `uses` rides went over. */
+static void
+put_stroke(FILE *out, uint32_t uses, uint32_t most)
+{
+    fprintf(out, "<path stroke=\"%s\" stroke-width=\"%.1f\" d=\"",
+        colours[step_of(uses, most)], 2.2 + 6.0 * uses / most);
+}
+
+static void
+put_used_edge(FILE *out, const struct frame *f, const struct mr_map_svg *map,
+    uint32_t edge, uint32_t most)
+{
+    const struct mr_road *road = mr_graph_road(map->graph);
+    const char *name = mr_road_name(road, edge);
+
+    put_stroke(out, map->uses.edges[edge], most);
+    put_line(out, f, road, edge);
+    fprintf(out, "\"><title>");
+    put_text(out, *name ? name : mr_road_id(road, edge));
+    fprintf(out, ": %u rides</title></path>\n", map->uses.edges[edge]);
+}
+
+/* Often used ones come last, on top. */
 static void
 put_routes(FILE *out, const struct frame *f, const struct mr_map_svg *map)
 {
     const struct mr_road *road = mr_graph_road(map->graph);
-    uint32_t most = most_used(map);
+    uint32_t most = most_used(map), count;
+    const uint32_t *all = mr_graph_next(map->graph, 0, &count);
 
     fprintf(
         out, "<g fill=\"none\" stroke-linecap=\"round\" stroke-linejoin=\"round\">\n");
     for (uint32_t step = 0; step < STEPS; step++) {
         for (uint32_t e = 0; e < mr_road_edges(road); e++) {
-            if (map->uses[e] == 0 || step_of(map->uses[e], most) != step)
-                continue;
-            fprintf(out, "<path stroke=\"%s\" stroke-width=\"%.1f\" d=\"", colours[step],
-                2.2 + 6.0 * map->uses[e] / most);
-            put_line(out, f, road, e);
-            fprintf(out, "\"><title>");
-            put_text(out,
-                *mr_road_name(road, e) ? mr_road_name(road, e) : mr_road_id(road, e));
-            fprintf(out, ": %u rides</title></path>\n", map->uses[e]);
+            const uint32_t *next = mr_graph_next(map->graph, e, &count);
+
+            if (map->uses.edges[e] > 0 && step_of(map->uses.edges[e], most) == step)
+                put_used_edge(out, f, map, e, most);
+            for (uint32_t i = 0; i < count; i++) {
+                uint32_t uses = map->uses.turns[next + i - all];
+
+                if (uses == 0 || step_of(uses, most) != step)
+                    continue;
+                put_stroke(out, uses, most);
+                put_turn(out, f, road, e, next[i]);
+                fprintf(out, "\"/>\n");
+            }
         }
     }
     fprintf(out, "</g>\n");

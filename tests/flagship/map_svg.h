@@ -12,19 +12,26 @@
 #include "worker/road/graph.h"
 #include "worker/road/rides.h"
 
-struct mr_map_svg {
-    const struct mr_graph *graph; /* of the rides' class */
-    const uint32_t *uses;         /* by edge: rides that went over it */
-    const struct mr_rides_stop *stops;
-    uint32_t stop_count;
-    const char *title;
-    const char *attribution; /* "(c) OpenStreetMap contributors" or what the map needs */
+/* How many rides went over each edge, and over each turn (in the order of mr_graph_next, all
+ * edges' turns behind each other). */
+struct mr_map_svg_uses {
+    uint32_t *edges, *turns;
 };
 
-/* Count how many done rides went over each edge, from the results of their route.plan jobs:
- * uses has mr_road_edges(road) numbers. Edges that the map does not have are MR_MALFORMED. */
-enum mr_status mr_map_svg_uses(struct mr_pg *pg, const struct mr_road *road,
-    uint32_t *uses, struct mr_err *err) MR_MUST_CHECK;
+struct mr_map_svg {
+    const struct mr_graph *graph; /* of the rides' class */
+    struct mr_map_svg_uses uses;
+    const struct mr_rides_stop *stops; /* may be none */
+    uint32_t stop_count;
+    const char *title;
+    const char *attribution; /* "© OpenStreetMap contributors" or what the map needs */
+};
+
+/* Count the done rides, from the results of their route.plan jobs. An edge that is not on the map
+ * is MR_MALFORMED. */
+enum mr_status mr_map_svg_uses_read(struct mr_pg *pg, const struct mr_graph *graph,
+    struct mr_map_svg_uses *uses, struct mr_err *err) MR_MUST_CHECK;
+void mr_map_svg_uses_free(struct mr_map_svg_uses *uses);
 
 /* Write the picture; it appears whole or not at all. MR_DENIED if it cannot be written. */
 enum mr_status mr_map_svg_write(
