@@ -474,7 +474,7 @@ mr_core_tick(struct mr_core *core, struct mr_now now)
     next_us = min_us(next_us, mr_roster_next_us(core));
     if (core->recovered_first && !core->is_loading)
         next_us = min_us(next_us, core->grace_until_us);
-    if (core->starved)
+    if (core->starved && core->reading_bytes == 0 && core->sweep_fetched_us > now.mono_us)
         next_us = min_us(next_us, core->sweep_fetched_us);
     return next_us;
 }

@@ -469,6 +469,8 @@ mr_job_policy(const struct mr_core *core, uint32_t slot)
 
     if (job->peer != MR_NO_PEER)
         offer = mr_roster_offer(core, job->peer, job->kind);
+    else
+        offer = mr_roster_any_offer(core, job->kind);
     if (offer)
         offered = (struct mr_retry_policy){offer->timeout_ms, offer->attempts_max,
             offer->backoff_base_ms, offer->backoff_cap_ms};

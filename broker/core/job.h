@@ -27,7 +27,7 @@ void mr_job_cancel(struct mr_core *core, uint32_t slot);
 /* Its timer fired. */
 void mr_job_on_timer(struct mr_core *core, uint32_t slot);
 
-/* The policy for it at the worker that holds it (SENT), else without a worker's offer. */
+/* The policy for it at the worker that holds it (SENT), else at any that offers its kind. */
 struct mr_retry_policy mr_job_policy(const struct mr_core *core, uint32_t slot);
 
 /* Payloads. `keep_bytes`: how full the pool may get. False: no room, the job is ABSENT. */

@@ -3,6 +3,7 @@
 #include "broker/core/job.h"
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
+#include "broker/core/settle.h"
 #include "broker/core/watch.h"
 
 #define RELEASED_PER_TICK 50000
@@ -42,7 +43,7 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         job->due_us = mr_core_mono_of(core, from->run_at_us);
     if (core->is_loading)
         mr_job_move(core, slot, MR_JOB_RECOVERED);
-    else
+    else if (!mr_settle_exhausted(core, slot))
         mr_job_route(core, slot);
     return MR_OK;
 }
@@ -103,7 +104,11 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
 bool
 mr_recover_release(struct mr_core *core)
 {
-    for (uint32_t n = 0; core->recovered_first && n < RELEASED_PER_TICK; n++)
-        mr_job_route(core, core->recovered_first);
+    for (uint32_t n = 0; core->recovered_first && n < RELEASED_PER_TICK; n++) {
+        uint32_t slot = core->recovered_first;
+
+        if (!mr_settle_exhausted(core, slot))
+            mr_job_route(core, slot);
+    }
     return core->recovered_first != 0;
 }

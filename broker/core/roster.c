@@ -36,6 +36,22 @@ mr_roster_offer(const struct mr_core *core, uint32_t number, uint16_t kind)
     return NULL;
 }
 
+struct mr_offered *
+mr_roster_any_offer(const struct mr_core *core, uint16_t kind)
+{
+    uint32_t number = core->turn;
+
+    if (!core->kinds[kind].workers)
+        return NULL;
+    for (uint32_t i = 0; i < core->workers; i++, number = core->peers[number].next) {
+        struct mr_offered *offer = mr_roster_offer(core, number, kind);
+
+        if (offer)
+            return offer;
+    }
+    return NULL;
+}
+
 uint16_t
 mr_roster_kind(struct mr_core *core, struct mr_span name, bool is_offered)
 {

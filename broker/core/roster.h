@@ -35,6 +35,9 @@ void mr_roster_release(struct mr_core *core, uint32_t job_slot);
 struct mr_offered *mr_roster_offer(
     const struct mr_core *core, uint32_t peer, uint16_t kind);
 
+/* Of any worker that offers the kind, NULL if there is none. */
+struct mr_offered *mr_roster_any_offer(const struct mr_core *core, uint16_t kind);
+
 struct mr_span mr_roster_name(const struct mr_core *core, uint32_t peer);
 
 /* The number of a kind, 0 when there is no room. Emits ADD_KIND for one that was never offered

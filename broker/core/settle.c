@@ -214,15 +214,17 @@ on_known_job(struct mr_core *core, uint32_t slot)
     mr_say_read(core, job->id);
 }
 
+/* There may be a job with that id all the same (CONFLICT): others who watch it are told what
+ * the database says. */
 static void
 on_refused_job(struct mr_core *core, uint32_t slot, const struct mr_store_op *op)
 {
-    struct mr_event event = {.id = op->id, .type = MR_EVENT_NO_JOB};
+    struct mr_uuid id = op->id;
 
     core->stats.refused++;
     tell_waiters(core, slot, SUBMITTERS, op->status, op->status, op->found_text);
-    mr_watch_close(core, &event);
     mr_job_free(core, slot);
+    mr_watch_ask(core, id);
 }
 
 static void
@@ -332,6 +334,28 @@ mr_settle_stored(struct mr_core *core, const struct mr_store_op *op)
 
 /* ---- found -------------------------------------------------------------------------------------- */
 
+bool
+mr_settle_exhausted(struct mr_core *core, uint32_t slot)
+{
+    const struct mr_job *job = mr_job_at(core, slot);
+    char text[96];
+
+    if (job->flags & MR_JOB_CANCEL)
+        return false;
+    if (job->losses >= core->conf.losses_max) {
+        core->stats.quarantined++;
+        (void)snprintf(text, sizeof text, "quarantined: lost with its worker %u times",
+            (unsigned)job->losses);
+    } else if (job->failures && job->failures >= mr_job_policy(core, slot).attempts_max) {
+        (void)snprintf(text, sizeof text, "failed %u times; its attempts say how",
+            (unsigned)job->failures);
+    } else {
+        return false;
+    }
+    mr_settle_result(core, slot, MR_FAILED, mr_span_str(text));
+    return true;
+}
+
 static void
 on_not_finished(struct mr_core *core, uint32_t slot)
 {
@@ -341,7 +365,6 @@ on_not_finished(struct mr_core *core, uint32_t slot)
         .attempt = job->attempt,
         .text = mr_span_str("lost with its worker"),
         .at_us = core->now.wall_us};
-    char text[96];
 
     if (!(job->flags & MR_JOB_LOST)) {
         mr_job_route(core, slot);
@@ -349,13 +372,8 @@ on_not_finished(struct mr_core *core, uint32_t slot)
     }
     if (job->losses < UINT16_MAX)
         job->losses++;
-    if (job->losses >= core->conf.losses_max && !(job->flags & MR_JOB_CANCEL)) {
-        core->stats.quarantined++;
-        (void)snprintf(text, sizeof text, "quarantined: lost with its worker %u times",
-            (unsigned)job->losses);
-        mr_settle_result(core, slot, MR_FAILED, mr_span_str(text));
+    if (mr_settle_exhausted(core, slot))
         return;
-    }
     mr_watch_tell(core, &event);
     job->flags |= MR_JOB_RETURNED;
     mr_job_route(core, slot);
@@ -428,7 +446,8 @@ adopt_history(struct mr_core *core, uint32_t slot, const struct mr_stored_job *s
     job->submitted_at_us = stored->submitted_at_us;
     if (stored->retry_at_us)
         job->due_us = mr_core_mono_of(core, stored->retry_at_us);
-    mr_job_route(core, slot);
+    if (!mr_settle_exhausted(core, slot))
+        mr_job_route(core, slot);
 }
 
 /* READY jobs are read back to be run, and above the budget if need be; whatever else has become

@@ -28,6 +28,10 @@ void mr_settle_result(
 void mr_settle_failure(struct mr_core *core, uint32_t slot,
     const struct mr_settle_attempt *attempt, bool is_for_good);
 
+/* For a job that comes from the database: its last attempt's row was stored, and the broker
+ * died before the result's. True: it failed. */
+bool mr_settle_exhausted(struct mr_core *core, uint32_t slot);
+
 void mr_settle_lost(struct mr_core *core, uint32_t slot, struct mr_span reason);
 void mr_settle_overdue(struct mr_core *core, uint32_t slot);
 

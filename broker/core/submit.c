@@ -134,9 +134,11 @@ judge_numbers(const struct mr_core *core, const struct mr_job_new *job, const ch
     *why = "expires_at is before 1970";
     if (job->expires_at_us < 0)
         return MR_BAD_ARGUMENT;
+    /* A repeat may be of a job that is there, finished even: the database knows. If it is not,
+     * it is accepted and expires. */
     *why = "its expiry was over when it was submitted";
     if (job->expires_at_us && job->expires_at_us <= core->now.wall_us)
-        return MR_EXPIRED;
+        return core->submit.flags & MR_SUBMIT_RESENT ? MR_OK : MR_EXPIRED;
     *why = "it would expire before it may start; move run_at or expires_at";
     if (job->expires_at_us &&
         (job->expires_at_us <= job->run_at_us ||

@@ -192,11 +192,11 @@ mr_watch_found(struct mr_core *core, const struct mr_found *found)
     mr_watch_close(core, &event);
 }
 
-static void
-ask(struct mr_core *core, struct mr_uuid id)
+void
+mr_watch_ask(struct mr_core *core, struct mr_uuid id)
 {
     uint32_t slot = mr_ids_find(&core->watch_ids, &id);
-    bool is_asked = false;
+    bool is_asked = slot == 0; /* by nobody: then there is nothing to ask */
 
     for (; slot; slot = watcher_at(core, slot)->next) {
         is_asked = is_asked || watcher_at(core, slot)->is_asked;
@@ -225,7 +225,7 @@ mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on
         return;
     }
     if (!slot) {
-        ask(core, id);
+        mr_watch_ask(core, id);
         return;
     }
     event.attempt = mr_job_at(core, slot)->attempt;
@@ -249,5 +249,5 @@ mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uu
     if (slot)
         mr_job_cancel(core, slot);
     else
-        ask(core, id);
+        mr_watch_ask(core, id);
 }

@@ -23,6 +23,9 @@ void mr_watch_tell(struct mr_core *core, const struct mr_event *event);
  * cancelled, else MR_FINISHED; NO_JOB for MR_EVENT_NO_JOB); all are forgotten. */
 void mr_watch_close(struct mr_core *core, const struct mr_event *event);
 
+/* Have the database asked about an id that is watched and not in memory. */
+void mr_watch_ask(struct mr_core *core, struct mr_uuid id);
+
 /* The database was asked for the sake of somebody who watches or cancels this id. */
 void mr_watch_found(struct mr_core *core, const struct mr_found *found);
 

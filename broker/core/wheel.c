@@ -152,6 +152,9 @@ mr_wheel_pop(struct mr_wheel *wheel, int64_t now_ms)
         }
         cascade(wheel, bucket);
     }
+    /* Every occupied slot begins later, so each timer stays on its level. */
+    if (now_ms > wheel->at_ms)
+        wheel->at_ms = now_ms;
     return 0;
 }
 
