@@ -50,7 +50,7 @@ mr_body_decode(struct mr_body *body, struct mr_span bytes)
         return MR_OK;
     /* The library allocates what a header declares before it looks further; the scan has
      * bounded every count by the bytes that are there. */
-    enum mr_status status = mr_pack_scan(bytes, MR_PAYLOAD_DEPTH_MAX - 1);
+    enum mr_status status = mr_pack_scan(bytes, MR_PAYLOAD_DEPTH_MAX);
     if (status != MR_OK)
         return status;
     size_t offset = 0;

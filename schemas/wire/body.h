@@ -29,10 +29,10 @@ bool mr_body_bool(const struct mr_body *body, const char *key, bool *out);
 bool mr_body_str(const struct mr_body *body, const char *key, struct mr_span *out);
 /* Array of strings: count, then each. */
 bool mr_body_array(const struct mr_body *body, const char *key, uint32_t *count);
-bool mr_body_array_str(const struct mr_body *body, const char *key, uint32_t index,
-    struct mr_span *out);
-bool mr_body_array_int(const struct mr_body *body, const char *key, uint32_t index,
-    int64_t *out);
+bool mr_body_array_str(
+    const struct mr_body *body, const char *key, uint32_t index, struct mr_span *out);
+bool mr_body_array_int(
+    const struct mr_body *body, const char *key, uint32_t index, int64_t *out);
 bool mr_body_has(const struct mr_body *body, const char *key);
 
 const struct msgpack_object *mr_body_root(const struct mr_body *body);

@@ -7,7 +7,8 @@
 
 #define MR_PROTO_VERSION 1
 
-#define MR_MESSAGE_BYTES_MAX (4u * 1024 * 1024) /* one frame; ZMQ_MAXMSGSIZE on every socket */
+#define MR_MESSAGE_BYTES_MAX                                                             \
+    (4u * 1024 * 1024) /* one frame; ZMQ_MAXMSGSIZE on every socket */
 #define MR_PAYLOAD_BYTES_MAX (1u * 1024 * 1024) /* arguments of one job */
 #define MR_RESULT_BYTES_MAX (1u * 1024 * 1024)  /* result of one job */
 #define MR_JOBS_PER_MESSAGE_MAX 4096u

@@ -71,7 +71,7 @@ struct mr_uuid
 mr_msg_uuid(struct mr_rd *rd)
 {
     struct mr_uuid id = {{0}};
-    struct mr_span bytes = mr_rd_bin(rd, sizeof id.b);
+    struct mr_span bytes = mr_rd_bin(rd, MR_MESSAGE_BYTES_MAX);
     if (rd->status == MR_OK && bytes.n != sizeof id.b)
         rd->status = MR_MALFORMED;
     if (rd->status == MR_OK)

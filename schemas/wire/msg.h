@@ -95,7 +95,8 @@ struct mr_welcome {
     int64_t wall_us;      /* the broker's clock */
 };
 
-enum mr_status mr_get_welcome(const struct mr_msg *msg, struct mr_welcome *out) MR_MUST_CHECK;
+enum mr_status mr_get_welcome(
+    const struct mr_msg *msg, struct mr_welcome *out) MR_MUST_CHECK;
 void mr_put_welcome(struct mr_wr *wr, uint64_t corr, const struct mr_welcome *welcome);
 
 /* PING [ask]: ask true wants a PING with ask false back. */
@@ -147,14 +148,15 @@ struct mr_submit {
     struct mr_rd rd;
     struct mr_job_new defaults;
 };
-enum mr_status mr_get_submit(const struct mr_msg *msg, struct mr_submit *out) MR_MUST_CHECK;
+enum mr_status mr_get_submit(
+    const struct mr_msg *msg, struct mr_submit *out) MR_MUST_CHECK;
 /* Takes the next job; only while out->jobs > 0. The id may be any 16 bytes: judge it. */
-enum mr_status mr_get_submit_job(struct mr_submit *submit, struct mr_job_new *out)
-    MR_MUST_CHECK;
+enum mr_status mr_get_submit_job(
+    struct mr_submit *submit, struct mr_job_new *out) MR_MUST_CHECK;
 
 /* Returns the mark to close with the number of jobs. */
-size_t mr_put_submit_open(struct mr_wr *wr, uint64_t corr, struct mr_span queue,
-    uint32_t flags);
+size_t mr_put_submit_open(
+    struct mr_wr *wr, uint64_t corr, struct mr_span queue, uint32_t flags);
 void mr_put_submit_job(struct mr_wr *wr, const struct mr_job_new *job);
 void mr_put_submit_close(struct mr_wr *wr, size_t mark, uint32_t jobs);
 
@@ -187,8 +189,8 @@ struct mr_watch {
 };
 enum mr_status mr_get_watch(const struct mr_msg *msg, struct mr_watch *out) MR_MUST_CHECK;
 enum mr_status mr_get_watch_id(struct mr_watch *watch, struct mr_uuid *out) MR_MUST_CHECK;
-void mr_put_watch(struct mr_wr *wr, uint64_t corr, const struct mr_uuid *ids, uint32_t count,
-    bool on);
+void mr_put_watch(
+    struct mr_wr *wr, uint64_t corr, const struct mr_uuid *ids, uint32_t count, bool on);
 
 enum mr_outcome {
     MR_SUCCEEDED = 1,
@@ -221,7 +223,8 @@ struct mr_events {
     uint32_t events; /* left to take */
     struct mr_rd rd;
 };
-enum mr_status mr_get_events(const struct mr_msg *msg, struct mr_events *out) MR_MUST_CHECK;
+enum mr_status mr_get_events(
+    const struct mr_msg *msg, struct mr_events *out) MR_MUST_CHECK;
 enum mr_status mr_get_event(struct mr_events *events, struct mr_event *out) MR_MUST_CHECK;
 size_t mr_put_events_open(struct mr_wr *wr, uint64_t corr);
 void mr_put_event(struct mr_wr *wr, const struct mr_event *event);
@@ -253,12 +256,12 @@ void mr_put_jobs_close(struct mr_wr *wr, size_t mark, uint32_t jobs);
 
 /* What became of an attempt, as the worker reports it. */
 enum mr_report {
-    MR_DID_SUCCEED = 1,  /* result row committed by the worker */
-    MR_DID_FAIL = 2,     /* may be retried */
+    MR_DID_SUCCEED = 1, /* result row committed by the worker */
+    MR_DID_FAIL = 2,    /* may be retried */
     MR_DID_FAIL_FOR_GOOD = 3,
-    MR_DID_SNOOZE = 4,   /* come back at retry_after_ms; no attempt spent */
+    MR_DID_SNOOZE = 4,    /* come back at retry_after_ms; no attempt spent */
     MR_DID_GIVE_BACK = 5, /* not started, or could not be stored; no attempt spent */
-    MR_DID_CANCEL = 6,   /* stopped because it was revoked as cancelled */
+    MR_DID_CANCEL = 6,    /* stopped because it was revoked as cancelled */
     MR_DID_TIME_OUT = 7,
     MR_WAS_FINISHED = 8, /* a result row was there already; outcome, body as stored */
 };
@@ -319,8 +322,10 @@ struct mr_revoke {
     uint32_t items; /* left to take */
     struct mr_rd rd;
 };
-enum mr_status mr_get_revoke(const struct mr_msg *msg, struct mr_revoke *out) MR_MUST_CHECK;
-enum mr_status mr_get_revoked(struct mr_revoke *revoke, struct mr_revoked *out) MR_MUST_CHECK;
+enum mr_status mr_get_revoke(
+    const struct mr_msg *msg, struct mr_revoke *out) MR_MUST_CHECK;
+enum mr_status mr_get_revoked(
+    struct mr_revoke *revoke, struct mr_revoked *out) MR_MUST_CHECK;
 size_t mr_put_revoke_open(struct mr_wr *wr, uint64_t corr);
 void mr_put_revoked(struct mr_wr *wr, const struct mr_revoked *item);
 void mr_put_revoke_close(struct mr_wr *wr, size_t mark, uint32_t items);
@@ -344,7 +349,7 @@ struct mr_reply {
 };
 enum mr_status mr_get_reply(const struct mr_msg *msg, struct mr_reply *out) MR_MUST_CHECK;
 /* Writes up to the result; the caller writes the value. */
-void mr_put_reply_open(struct mr_wr *wr, uint64_t corr, enum mr_status code,
-    struct mr_span text);
+void mr_put_reply_open(
+    struct mr_wr *wr, uint64_t corr, enum mr_status code, struct mr_span text);
 
 #endif

@@ -45,8 +45,9 @@ struct mr_rd mr_rd_open(struct mr_span bytes);
 /* What comes next; does not move. */
 enum mr_pack_type mr_rd_peek(const struct mr_rd *rd);
 
-/* Each takes one value and moves. On a type or range that does not fit the cursor fails
- * (MR_MALFORMED, or MR_TOO_BIG above a maximum) and 0, false or an empty span comes back. */
+/* Each takes one value and moves. On a type or number that does not fit the cursor fails
+ * (MR_MALFORMED, or MR_TOO_BIG for a length or count above its maximum) and 0, false or an
+ * empty span comes back. */
 uint64_t mr_rd_uint(struct mr_rd *rd, uint64_t max);
 int64_t mr_rd_int(struct mr_rd *rd);
 bool mr_rd_bool(struct mr_rd *rd);
@@ -97,7 +98,8 @@ void mr_wr_cstr(struct mr_wr *wr, const char *v); /* NULL is written as nil */
 void mr_wr_bin(struct mr_wr *wr, struct mr_span v);
 void mr_wr_array(struct mr_wr *wr, uint32_t count);
 void mr_wr_map(struct mr_wr *wr, uint32_t count);
-void mr_wr_raw(struct mr_wr *wr, struct mr_span value); /* bytes that are already msgpack */
+void mr_wr_raw(
+    struct mr_wr *wr, struct mr_span value); /* bytes that are already msgpack */
 
 /* An array or map whose count is not known yet: returns a mark, always 5 bytes (array32 or
  * map32); close it with the count. */

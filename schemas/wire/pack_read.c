@@ -44,7 +44,7 @@ mr_rd_uint(struct mr_rd *rd, uint64_t max)
     if (!take(rd, MR_PACK_UINT, &head))
         return 0;
     if (head.number > max) {
-        fail(rd, MR_TOO_BIG);
+        fail(rd, MR_MALFORMED);
         return 0;
     }
     return head.number;
@@ -167,7 +167,7 @@ mr_rd_skip_nil(struct mr_rd *rd)
 void
 mr_rd_skip(struct mr_rd *rd)
 {
-    uint64_t left[SKIP_DEPTH_MAX + 2] = {1};
+    uint64_t left[SKIP_DEPTH_MAX + 1] = {1};
     unsigned depth = 0;
 
     for (;;) {
@@ -182,7 +182,7 @@ mr_rd_skip(struct mr_rd *rd)
             (void)take_bytes(rd, type, SIZE_MAX);
         } else if (type == MR_PACK_ARRAY || type == MR_PACK_MAP) {
             uint64_t count = take_count(rd, type, UINT32_MAX);
-            if (depth > SKIP_DEPTH_MAX)
+            if (depth == SKIP_DEPTH_MAX)
                 fail(rd, MR_TOO_BIG);
             else
                 left[++depth] = type == MR_PACK_MAP ? count * 2 : count;
