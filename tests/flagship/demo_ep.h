@@ -25,7 +25,7 @@ struct mr_demo_ep {
     struct millrace_id sum;
     int64_t began_us, ended_us, again_us;
     int64_t pairs;
-    char why[200]; /* of WRONG */
+    char why[512]; /* of WRONG */
 };
 
 /* Submit it. Its completions carry `ep` as their tag. */

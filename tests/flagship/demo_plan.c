@@ -1,8 +1,6 @@
 #include "tests/flagship/demo_plan.h"
 
 #include "tests/flagship/demo_part.h"
-#include "worker/road/rides.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +96,6 @@ mr_demo_plan_load_scenario(
     struct mr_demo_plan *plan, const char *folder, struct mr_err *err)
 {
     char stops[4200], requests[4200];
-    struct mr_rides *rides = NULL;
     enum mr_status status;
 
     *plan = (struct mr_demo_plan){.is_published = is_real(folder)};
@@ -107,10 +104,9 @@ mr_demo_plan_load_scenario(
     snprintf(requests, sizeof requests, "%.4000s/rides_demo.xml", folder);
     status = load_road(plan, err);
     if (!status)
-        status = mr_rides_load(stops, requests, &rides, err);
+        status = mr_rides_load(stops, requests, &plan->rides, err);
     if (!status)
-        status = take_requests(plan, rides, err);
-    mr_rides_destroy(&rides);
+        status = take_requests(plan, plan->rides, err);
     return status;
 }
 
@@ -168,6 +164,7 @@ mr_demo_plan_fini(struct mr_demo_plan *plan)
 {
     free(plan->requests);
     plan->requests = NULL;
+    mr_rides_destroy(&plan->rides);
     mr_graph_destroy(&plan->graph);
     mr_road_destroy(&plan->road);
 }

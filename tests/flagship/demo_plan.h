@@ -12,6 +12,7 @@
 
 #include "schemas/base/status.h"
 #include "worker/road/graph.h"
+#include "worker/road/rides.h"
 
 #define MR_DEMO_VEHICLES 12
 
@@ -25,6 +26,7 @@ struct mr_demo_plan {
     char map_path[4096];
     struct mr_road *road;
     struct mr_graph *graph;
+    struct mr_rides *rides; /* the scenario's stops; NULL for generated requests */
     const char *vehicle_class;
     struct mr_demo_request *requests;
     uint32_t count;
