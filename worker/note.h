@@ -1,0 +1,49 @@
+/*
+ * What the worker's threads say to each other through their mailboxes. The struct that a note
+ * begins goes with it: who takes a note owns the rest.
+ *
+ *     session -> executor    ATTEMPT  run this            STOP  end
+ *     executor -> committer  ATTEMPT  store its result
+ *     executor -> session    ATTEMPT  over, not stored    IDLE  give me the next
+ *     committer -> session   ATTEMPT  over, stored
+ *     session -> canceller   CANCEL   stop its SQL        STOP  end
+ *     canceller -> executor  WAKE     the cancel is over
+ *     main -> session        DRAIN, STOP
+ *     session -> committer   HURRY    give back what cannot be stored now; STOP  end
+ *     session -> main        READY, OVER
+ */
+#ifndef MR_WORKER_NOTE_H
+#define MR_WORKER_NOTE_H
+
+#include "schemas/base/mailbox.h"
+
+enum mr_note_type {
+    MR_NOTE_ATTEMPT,
+    MR_NOTE_IDLE,
+    MR_NOTE_CANCEL,
+    MR_NOTE_WAKE,
+    MR_NOTE_HURRY,
+    MR_NOTE_DRAIN,
+    MR_NOTE_STOP,
+    MR_NOTE_READY,
+    MR_NOTE_OVER,
+};
+
+struct mr_note {
+    struct mr_node node; /* first: a node is its note */
+    enum mr_note_type type;
+};
+
+static inline void
+mr_note_give(struct mr_mailbox *box, struct mr_note *note)
+{
+    mr_mailbox_give(box, &note->node);
+}
+
+static inline struct mr_note *
+mr_note_take(struct mr_mailbox *box)
+{
+    return (struct mr_note *)(void *)mr_mailbox_take(box);
+}
+
+#endif
