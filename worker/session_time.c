@@ -67,11 +67,10 @@ seat_of(const struct mr_session *session, const struct mr_attempt *attempt)
 }
 
 void
-mr_session_stop(struct mr_session *session, struct mr_attempt *attempt, enum mr_stop why)
+mr_session_stop(struct mr_attempt *attempt, enum mr_stop why)
 {
     int not_yet = MR_STOP_NOT;
 
-    (void)session;
     (void)atomic_compare_exchange_strong(&attempt->stop, &not_yet, (int)why);
 }
 
@@ -265,6 +264,8 @@ mr_session_tick(struct mr_session *session, struct mr_now now)
 {
     int64_t next_us = MR_NEVER_US;
 
+    if (!session->is_draining)
+        start_queued(session, now);
     for (uint32_t i = 0; i < session->conf.threads; i++)
         next_us = earlier(next_us, watch_seat(session, now, i));
     if (session->is_draining) {
