@@ -276,6 +276,72 @@ START_TEST(one_to_many_equals_one_to_one)
 }
 END_TEST
 
+/* Every pair of our grid, against the plainest algorithm there is: relax every turn until nothing
+ * changes. */
+static void
+relax_all(
+    const struct mr_graph *g, uint32_t from, struct mr_graph_cost *best, uint32_t edges)
+{
+    for (uint32_t e = 0; e < edges; e++)
+        best[e] = (struct mr_graph_cost){.ms = -1, .cm = -1};
+    if (!mr_graph_is_usable(g, from))
+        return;
+    best[from] = mr_graph_edge_cost(g, from);
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t e = 0; e < edges; e++) {
+            uint32_t count;
+            const uint32_t *next = mr_graph_next(g, e, &count);
+
+            for (uint32_t i = 0; best[e].ms >= 0 && i < count; i++) {
+                struct mr_graph_cost own = mr_graph_edge_cost(g, next[i]);
+                struct mr_graph_cost by = {best[e].ms + own.ms, best[e].cm + own.cm};
+                struct mr_graph_cost *to = &best[next[i]];
+
+                if (to->ms < 0 || by.ms < to->ms || (by.ms == to->ms && by.cm < to->cm)) {
+                    *to = by;
+                    changed = true;
+                }
+            }
+        }
+    }
+}
+
+START_TEST(every_pair_of_the_grid)
+{
+    struct mr_route_search *search;
+    struct mr_graph_cost best[64];
+    struct mr_graph *g;
+    struct mr_road *road;
+    uint32_t edges;
+
+    ck_assert_msg(mr_road_load("tests/flagship/grid.net.xml", &road, &err) == MR_OK,
+        "%s: %s", err.what, err.why);
+    edges = mr_road_edges(road);
+    ck_assert_uint_eq(edges, 48);
+    ck_assert_int_eq(mr_graph_new(road, "bus", &g, &err), MR_OK);
+    ck_assert_int_eq(mr_route_search_new(g, &search), MR_OK);
+    for (uint32_t from = 0; from < edges; from++) {
+        relax_all(g, from, best, edges);
+        for (uint32_t to = 0; to < edges; to++) {
+            struct mr_route route;
+            bool is_found = mr_route_find(search, from, to, &route);
+
+            ck_assert(is_found == (best[to].ms >= 0));
+            if (!is_found)
+                continue;
+            ck_assert_int_eq(route.cost.ms, best[to].ms);
+            ck_assert_int_eq(route.cost.cm, best[to].cm);
+            ck_assert_uint_eq(route.edges[0], from);
+            ck_assert_uint_eq(route.edges[route.count - 1], to);
+        }
+    }
+    mr_route_search_destroy(&search);
+    mr_graph_destroy(&g);
+    mr_road_destroy(&road);
+}
+END_TEST
+
 START_TEST(classes)
 {
     struct mr_graph *g = graph_of(diamond, "passenger");
@@ -438,6 +504,7 @@ main(void)
     tcase_add_test(tcase, among_equals_the_shorter);
     tcase_add_test(tcase, a_turn_needs_two_usable_lanes);
     tcase_add_test(tcase, one_to_many_equals_one_to_one);
+    tcase_add_test(tcase, every_pair_of_the_grid);
     tcase_add_test(tcase, classes);
     tcase_add_test(tcase, broken_maps);
     tcase_add_test(tcase, no_such_map);

@@ -69,7 +69,7 @@ objection(const struct mr_fare_ask *ask)
         return "there is no such tariff";
     if (ask->metres < 0 || ask->metres > 10000000)
         return "metres must be 0 to 10000000";
-    if (ask->waiting_s < 0 || ask->waiting_s > 7 * 86400)
+    if (ask->waiting_s < 0 || ask->waiting_s > 604800)
         return "waiting_s must be 0 to 604800";
     if (ask->passengers < 0 || ask->passengers > 8)
         return "passengers must be 0 to 8";

@@ -129,6 +129,7 @@ mr_graph_new(const struct mr_road *road, const char *vehicle_class, struct mr_gr
     *out = g;
     return MR_OK;
 fail:
+    free(filled);
     mr_graph_destroy(&g);
     return mr_err_set(err, MR_NO_MEMORY, "cannot prepare the map", "out of memory", NULL);
 }
