@@ -366,18 +366,21 @@ static void
 pid_file_line(const struct mr_cluster *cluster, int wanted, char *out, int room)
 {
     char path[PATH_MAX];
+    char line[PATH_MAX + 2]; /* one of them is the data folder */
     FILE *file = join(path, cluster->data, "postmaster.pid") ? fopen(path, "re") : NULL;
 
     out[0] = '\0';
     if (!file)
         return;
+    line[0] = '\0';
     for (int i = 0; i < wanted; i++)
-        if (!fgets(out, room, file)) {
-            out[0] = '\0';
+        if (!fgets(line, sizeof line, file)) {
+            line[0] = '\0';
             break;
         }
     fclose(file);
-    out[strcspn(out, "\n")] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    (void)snprintf(out, (size_t)room, "%s", line);
 }
 
 static pid_t
