@@ -46,7 +46,7 @@ struct demo {
     bool breaks, is_only_rush;
     struct mr_demo_show show;
     struct mr_demo_plan plan;
-    struct mr_demo_stack stack;
+    struct mr_stack stack;
     struct mr_demo_feed feed;
     struct mr_demo_ep ep;
     struct mr_demo_tally replay, rush;
@@ -120,7 +120,7 @@ start_database(struct demo *demo, struct mr_err *err)
     enum mr_status status;
 
     mr_demo_show_begin(&demo->show, "PostgreSQL, private, with the schema");
-    status = mr_demo_stack_database(&demo->stack, err);
+    status = mr_stack_database(&demo->stack, err);
     if (!status)
         status = mr_pg_open(
             &demo->feed.pg, mr_cluster_conninfo(demo->stack.cluster), "flagship", err);
@@ -153,12 +153,11 @@ start_programs(struct demo *demo, struct mr_err *err)
     enum mr_status status;
 
     mr_demo_show_begin(&demo->show, "Payment provider, broker, two workers");
-    status = mr_demo_stack_provider(&demo->stack, PROVIDER_SEED, err);
+    status = mr_stack_provider(&demo->stack, PROVIDER_SEED, err);
     if (!status)
-        status = mr_demo_stack_broker(&demo->stack, err);
+        status = mr_stack_broker(&demo->stack, err);
     if (!status)
-        status =
-            mr_demo_stack_workers(&demo->stack, demo->plan.map_path, demo->breaks, err);
+        status = mr_stack_workers(&demo->stack, demo->plan.map_path, demo->breaks, err);
     if (!status)
         status = open_client(demo, err);
     if (status)
@@ -168,8 +167,8 @@ start_programs(struct demo *demo, struct mr_err *err)
     if (demo->breaks)
         mr_demo_show_line(
             &demo->show, "BREAK: it is not told the idempotency key; this must end red");
-    mr_demo_show_end(&demo->show, "%d workers of %d threads at %s", MR_DEMO_WORKERS,
-        MR_DEMO_THREADS, demo->stack.back);
+    mr_demo_show_end(&demo->show, "%d workers of %d threads at %s", MR_STACK_WORKERS,
+        MR_STACK_THREADS, demo->stack.back);
     return MR_OK;
 }
 
@@ -317,7 +316,7 @@ close_all(struct demo *demo)
 {
     millrace_close(demo->feed.mr);
     mr_pg_close(&demo->feed.pg);
-    mr_demo_stack_close(&demo->stack);
+    mr_stack_close(&demo->stack);
     mr_demo_plan_fini(&demo->plan);
     close(demo->feed.signals);
 }
@@ -330,11 +329,11 @@ stop(struct demo *demo, char *conninfo, size_t room, bool *is_dump, struct mr_er
     mr_demo_show_begin(&demo->show, "Stop everything");
     millrace_close(demo->feed.mr);
     demo->feed.mr = NULL;
-    mr_demo_stack_stop_programs(&demo->stack);
+    mr_stack_stop_programs(&demo->stack);
     status = keep_data(demo, is_dump, err);
     snprintf(conninfo, room, "%s", mr_cluster_conninfo(demo->stack.cluster));
     mr_pg_close(&demo->feed.pg);
-    mr_demo_stack_close(&demo->stack);
+    mr_stack_close(&demo->stack);
     if (!status)
         mr_demo_show_end(&demo->show, "logs and data: %s", demo->folder);
     return status;
@@ -343,7 +342,7 @@ stop(struct demo *demo, char *conninfo, size_t room, bool *is_dump, struct mr_er
 static enum mr_status
 run(struct demo *demo, struct mr_err *err)
 {
-    enum mr_status status = mr_demo_stack_open(&demo->stack, demo->folder, err);
+    enum mr_status status = mr_stack_open(&demo->stack, demo->folder, err);
     char conninfo[PATH_MAX + 64];
     bool is_dump = false;
 

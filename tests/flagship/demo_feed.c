@@ -273,7 +273,7 @@ show_crowd(struct play *play, struct mr_err *err)
 static enum mr_status
 look(struct play *play, struct mr_err *err)
 {
-    const char *missing = mr_demo_stack_missing(play->feed->stack);
+    const char *missing = mr_stack_missing(play->feed->stack);
     int64_t now = now_us();
     enum mr_status status;
 

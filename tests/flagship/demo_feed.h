@@ -17,14 +17,14 @@
 #include "tests/flagship/demo_ep.h"
 #include "tests/flagship/demo_plan.h"
 #include "tests/flagship/demo_show.h"
-#include "tests/flagship/demo_stack.h"
+#include "tests/flagship/stack.h"
 
 struct mr_demo_feed {
     struct millrace *mr;
     struct mr_pg *pg; /* only reads */
     const struct mr_demo_plan *plan;
     struct mr_demo_show *show;
-    struct mr_demo_stack *stack;
+    struct mr_stack *stack;
     int signals; /* a signalfd: readable when somebody wants us to stop */
 };
 

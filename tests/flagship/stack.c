@@ -1,4 +1,4 @@
-#include "tests/flagship/demo_stack.h"
+#include "tests/flagship/stack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,12 +50,12 @@ make_folder(const char *path)
 }
 
 enum mr_status
-mr_demo_stack_open(struct mr_demo_stack *stack, const char *folder, struct mr_err *err)
+mr_stack_open(struct mr_stack *stack, const char *folder, struct mr_err *err)
 {
     static const char what[] = "The flagship's folder cannot be used";
     char lock[PATH_BYTES], absolute[PATH_MAX];
 
-    *stack = (struct mr_demo_stack){.lock = -1};
+    *stack = (struct mr_stack){.lock = -1};
     if (strlen(folder) > sizeof stack->folder / 2 || !make_folder(folder) ||
         !realpath(folder, absolute) || strlen(absolute) >= sizeof stack->folder)
         return fail(err, MR_DENIED, what, folder, "Run make where you may write.");
@@ -81,7 +81,7 @@ mr_demo_stack_open(struct mr_demo_stack *stack, const char *folder, struct mr_er
 /* argv[0] is the program's plain name; its log is FOLDER/NAME.log, its ready file FOLDER/NAME.ready.
  * `log_name` tells several of a kind apart. */
 static enum mr_status
-start(struct mr_demo_stack *stack, struct mr_proc *proc, const char **argv,
+start(struct mr_stack *stack, struct mr_proc *proc, const char **argv,
     const char *log_name, const char *ready_flag, struct mr_err *err)
 {
     char program[PATH_MAX], log[PATH_BYTES], ready[PATH_BYTES], last[256];
@@ -119,7 +119,7 @@ migrate(struct mr_pg *pg, struct mr_err *err)
 }
 
 enum mr_status
-mr_demo_stack_database(struct mr_demo_stack *stack, struct mr_err *err)
+mr_stack_database(struct mr_stack *stack, struct mr_err *err)
 {
     struct mr_cluster_options options = {.dir = stack->folder};
     enum mr_status status = mr_cluster_start(&stack->cluster, &options, err);
@@ -135,7 +135,7 @@ mr_demo_stack_database(struct mr_demo_stack *stack, struct mr_err *err)
 }
 
 enum mr_status
-mr_demo_stack_provider(struct mr_demo_stack *stack, uint64_t seed, struct mr_err *err)
+mr_stack_provider(struct mr_stack *stack, uint64_t seed, struct mr_err *err)
 {
     char number[24], path[PATH_BYTES], port[16] = "";
     const char *argv[12] = {
@@ -160,7 +160,7 @@ mr_demo_stack_provider(struct mr_demo_stack *stack, uint64_t seed, struct mr_err
 
 /* "front tcp://127.0.0.1:4711" */
 static bool
-read_endpoints(struct mr_demo_stack *stack, const char *path)
+read_endpoints(struct mr_stack *stack, const char *path)
 {
     char line[512];
     FILE *file = fopen(path, "re");
@@ -178,7 +178,7 @@ read_endpoints(struct mr_demo_stack *stack, const char *path)
 }
 
 enum mr_status
-mr_demo_stack_broker(struct mr_demo_stack *stack, struct mr_err *err)
+mr_stack_broker(struct mr_stack *stack, struct mr_err *err)
 {
     char path[PATH_BYTES];
     /* No settings of whoever runs this: only the flags count. */
@@ -197,19 +197,28 @@ mr_demo_stack_broker(struct mr_demo_stack *stack, struct mr_err *err)
 }
 
 enum mr_status
-mr_demo_stack_workers(struct mr_demo_stack *stack, const char *map_path,
-    bool pays_without_key, struct mr_err *err)
+mr_stack_workers(struct mr_stack *stack, const char *map_path, bool pays_without_key,
+    struct mr_err *err)
 {
     enum mr_status status = MR_OK;
     char name[32], threads[8];
 
-    snprintf(threads, sizeof threads, "%d", MR_DEMO_THREADS);
-    for (int i = 0; i < MR_DEMO_WORKERS && !status; i++) {
+    snprintf(threads, sizeof threads, "%d", MR_STACK_THREADS);
+    for (int i = 0; i < MR_STACK_WORKERS && !status; i++) {
         const char *argv[24] = {"millrace-worker", "--config", "/dev/null", "--endpoint",
             stack->back, "--database", mr_cluster_conninfo(stack->cluster), "--threads",
-            threads, "--name", name, "--map", map_path, "--pay-url", stack->pay_url,
-            "--pay-without-key", pays_without_key ? "yes" : "no"};
+            threads, "--name", name, "--pay-without-key",
+            pays_without_key ? "yes" : "no"};
+        int n = 13;
 
+        if (map_path) {
+            argv[n++] = "--map";
+            argv[n++] = map_path;
+        }
+        if (stack->pay_url[0]) {
+            argv[n++] = "--pay-url";
+            argv[n++] = stack->pay_url;
+        }
         snprintf(name, sizeof name, "worker-%d", i + 1);
         status = start(stack, &stack->workers[i], argv, name, "--ready-file", err);
     }
@@ -219,7 +228,7 @@ mr_demo_stack_workers(struct mr_demo_stack *stack, const char *map_path,
 /* ---- Stopping ------------------------------------------------------------------------------- */
 
 const char *
-mr_demo_stack_missing(struct mr_demo_stack *stack)
+mr_stack_missing(struct mr_stack *stack)
 {
     if (!mr_cluster_is_alive(stack->cluster))
         return "PostgreSQL";
@@ -227,7 +236,7 @@ mr_demo_stack_missing(struct mr_demo_stack *stack)
         return "the payment provider";
     if (!mr_proc_is_alive(&stack->broker))
         return "the broker";
-    for (int i = 0; i < MR_DEMO_WORKERS; i++) {
+    for (int i = 0; i < MR_STACK_WORKERS; i++) {
         if (!mr_proc_is_alive(&stack->workers[i]))
             return "a worker";
     }
@@ -235,12 +244,12 @@ mr_demo_stack_missing(struct mr_demo_stack *stack)
 }
 
 void
-mr_demo_stack_stop_programs(struct mr_demo_stack *stack)
+mr_stack_stop_programs(struct mr_stack *stack)
 {
-    for (int i = 0; i < MR_DEMO_WORKERS; i++)
+    for (int i = 0; i < MR_STACK_WORKERS; i++)
         mr_proc_signal(&stack->workers[i], SIGTERM);
     /* Not a second SIGTERM: that would mean "at once". */
-    for (int i = 0; i < MR_DEMO_WORKERS; i++) {
+    for (int i = 0; i < MR_STACK_WORKERS; i++) {
         if (!mr_proc_wait(&stack->workers[i], STOP_MS))
             mr_proc_stop(&stack->workers[i], SIGKILL, 0);
     }
@@ -249,9 +258,9 @@ mr_demo_stack_stop_programs(struct mr_demo_stack *stack)
 }
 
 void
-mr_demo_stack_close(struct mr_demo_stack *stack)
+mr_stack_close(struct mr_stack *stack)
 {
-    mr_demo_stack_stop_programs(stack);
+    mr_stack_stop_programs(stack);
     mr_cluster_stop(&stack->cluster);
     if (stack->lock >= 0)
         close(stack->lock);
