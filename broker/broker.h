@@ -1,0 +1,62 @@
+/*
+ * What the files of the loop share. All of it belongs to the thread that runs the loop (main);
+ * the writer thread sees tasks only. Nobody outside broker/ includes this.
+ */
+#ifndef MR_BROKER_BROKER_H
+#define MR_BROKER_BROKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/core/core.h"
+#include "broker/gather.h"
+#include "broker/session.h"
+#include "broker/settings.h"
+#include "schemas/base/clock.h"
+#include "schemas/base/mailbox.h"
+#include "schemas/base/status.h"
+#include "schemas/base/uuid.h"
+#include "schemas/wire/msg.h"
+
+struct mr_errand; /* errand.h */
+struct mr_writer; /* writer.h */
+
+enum mr_phase {
+    MR_PHASE_STARTING, /* the shard is not ours yet: HELLO is answered with STARTING */
+    MR_PHASE_SERVING,
+    MR_PHASE_DRAINING, /* what is being committed is finished, then all are told BYE */
+    MR_PHASE_ENDED,
+};
+
+/* Since the start. What peers did wrong is counted here and nowhere else. */
+struct mr_counters {
+    uint64_t received, received_bytes, malformed, multipart, no_session, denied;
+    uint64_t hello_refused, scolds_withheld, turns, batches, rows, sweeps, reads;
+};
+
+#define MR_BOUND_BYTES 1024
+
+struct mr_broker {
+    const struct mr_settings *settings;
+    struct mr_core *core;
+    struct mr_sessions *sessions;
+    struct mr_gather *gather;
+    struct mr_errand *errand;
+    struct mr_writer *writer;
+    struct mr_mailbox *answers; /* of the writer */
+    void *sockets[2];           /* by enum mr_side */
+    char bound[2][MR_BOUND_BYTES];
+    int signals; /* signalfd */
+    struct mr_uuid instance;
+    uint64_t epoch;
+    enum mr_phase phase;
+    struct mr_now now; /* of this turn */
+    int64_t drain_until_us, probe_us, scold_window_us;
+    uint32_t scolds; /* answers to strangers in this second */
+    bool is_announced, is_hurried, is_store_up, writer_has_stopped;
+    struct mr_counters counters;
+    struct mr_offer offers[MR_KINDS_PER_WORKER_MAX]; /* of the HELLO in hand */
+    struct mr_err fatal; /* why the loop ended, if status is set */
+};
+
+#endif

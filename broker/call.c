@@ -1,0 +1,395 @@
+#include "broker/call.h"
+
+#include "broker/call_lists.h"
+#include "broker/errand.h"
+#include "broker/talk.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ARGS_MAX 32u
+#define EXPLAIN_BYTES 512
+#define LIST_MAX 1000u
+#define LIST_DEFAULT 50u
+
+struct args {
+    struct mr_span queue, kind, state, worker;
+    struct mr_uuid id;
+    bool has_id;
+    int64_t since_us, until_us;
+    uint32_t limit;
+};
+
+struct request {
+    struct mr_broker *broker;
+    uint32_t peer;
+    uint64_t corr;
+    struct args args;
+};
+
+/* ---- arguments ---------------------------------------------------------------------------------- */
+
+/* 16 bytes, or the text with hyphens. */
+static void
+read_id(struct mr_rd *rd, struct args *args)
+{
+    struct mr_span bytes;
+
+    if (mr_rd_peek(rd) == MR_PACK_STR) {
+        bytes = mr_rd_str(rd, MR_UUID_TEXT_MAX);
+        args->has_id = mr_uuid_parse(bytes, &args->id) == MR_OK;
+        return;
+    }
+    bytes = mr_rd_bin(rd, sizeof args->id.b);
+    args->has_id = bytes.n == sizeof args->id.b;
+    if (args->has_id)
+        memcpy(args->id.b, bytes.p, sizeof args->id.b);
+}
+
+static void
+read_one(struct mr_rd *rd, struct mr_span key, struct args *args)
+{
+    if (mr_span_is(key, "id"))
+        read_id(rd, args);
+    else if (mr_span_is(key, "queue"))
+        args->queue = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+    else if (mr_span_is(key, "kind"))
+        args->kind = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+    else if (mr_span_is(key, "state"))
+        args->state = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+    else if (mr_span_is(key, "worker"))
+        args->worker = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+    else if (mr_span_is(key, "since_us"))
+        args->since_us = mr_rd_int(rd);
+    else if (mr_span_is(key, "until_us"))
+        args->until_us = mr_rd_int(rd);
+    else if (mr_span_is(key, "limit"))
+        args->limit = (uint32_t)mr_rd_uint(rd, LIST_MAX);
+    else
+        mr_rd_skip(rd);
+}
+
+static enum mr_status
+read_args(struct mr_rd *rd, struct args *args)
+{
+    uint32_t count;
+
+    *args = (struct args){.limit = LIST_DEFAULT};
+    if (mr_rd_skip_nil(rd))
+        return MR_OK;
+    count = mr_rd_map(rd, ARGS_MAX);
+    for (uint32_t i = 0; i < count && rd->status == MR_OK; i++) {
+        struct mr_span key = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+
+        if (mr_rd_skip_nil(rd))
+            continue; /* not given */
+        read_one(rd, key, args);
+    }
+    return rd->status;
+}
+
+/* ---- answering ------------------------------------------------------------------------------------ */
+
+static void
+answer(const struct request *request, enum mr_status code, const char *text)
+{
+    mr_talk_reply(request->broker, request->peer, request->corr, code, mr_span_str(text));
+}
+
+typedef void (*write_fn)(const struct mr_broker *broker, struct mr_wr *wr);
+
+static void
+answer_with(const struct request *request, write_fn write)
+{
+    struct mr_wr *wr = mr_gather_open(request->broker->gather, request->peer, MR_REPLY);
+
+    if (!wr)
+        return;
+    mr_put_reply_open(wr, request->corr, MR_OK, MR_SPAN_NONE);
+    write(request->broker, wr);
+    mr_gather_post(request->broker->gather, request->peer);
+}
+
+/* ---- through the writer -------------------------------------------------------------------------- */
+
+static struct mr_task *
+task_for(const struct request *request, enum mr_task_type type)
+{
+    struct mr_task *task = mr_task_new(type);
+
+    MR_ASSERT(task);
+    task->peer = request->peer;
+    task->corr = request->corr;
+    task->nonce = mr_session_at(request->broker->sessions, request->peer)->nonce;
+    return task;
+}
+
+static void
+ask(const struct request *request, struct mr_task *task)
+{
+    if (mr_errand_ask(request->broker->errand, task))
+        answer(request, MR_BUSY, "too many requests are under way; ask again");
+}
+
+static void
+ask_for_id(const struct request *request, enum mr_task_type type)
+{
+    struct mr_task *task;
+
+    if (!request->args.has_id) {
+        answer(request, MR_BAD_ARGUMENT, "give the job's `id`: 16 bytes, or its text");
+        return;
+    }
+    task = task_for(request, type);
+    MR_ASSERT(mr_task_add_id(task, request->args.id));
+    ask(request, task);
+}
+
+/* ---- methods -------------------------------------------------------------------------------------- */
+
+static void
+on_stats(const struct request *request)
+{
+    answer_with(request, mr_call_lists_stats);
+}
+
+static void
+on_queues(const struct request *request)
+{
+    answer_with(request, mr_call_lists_queues);
+}
+
+static void
+on_workers(const struct request *request)
+{
+    answer_with(request, mr_call_lists_workers);
+}
+
+static void
+on_kinds(const struct request *request)
+{
+    answer_with(request, mr_call_lists_kinds);
+}
+
+static void
+set_paused(const struct request *request, bool is_paused)
+{
+    struct mr_task *task;
+
+    if (request->args.queue.n == 0) {
+        answer(request, MR_BAD_ARGUMENT, "give the `queue`");
+        return;
+    }
+    task = task_for(request, MR_TASK_PAUSE);
+    task->is_paused = is_paused;
+    MR_ASSERT(mr_arena_copy(task->arena, request->args.queue, &task->name));
+    ask(request, task);
+}
+
+static void
+on_pause(const struct request *request)
+{
+    set_paused(request, true);
+}
+
+static void
+on_resume(const struct request *request)
+{
+    set_paused(request, false);
+}
+
+static void
+on_cancel(const struct request *request)
+{
+    if (!request->args.has_id) {
+        answer(request, MR_BAD_ARGUMENT, "give the job's `id`: 16 bytes, or its text");
+        return;
+    }
+    mr_core_cancel(request->broker->core, request->broker->now, request->peer,
+        request->corr, request->args.id);
+}
+
+static void
+on_show(const struct request *request)
+{
+    ask_for_id(request, MR_TASK_SHOW);
+}
+
+static void
+on_jobs(const struct request *request)
+{
+    const struct args *args = &request->args;
+    struct mr_task *task = task_for(request, MR_TASK_LIST);
+
+    task->filter = (struct mr_job_filter){.since_us = args->since_us,
+        .until_us = args->until_us,
+        .limit = args->limit ? args->limit : LIST_DEFAULT};
+    MR_ASSERT(mr_arena_copy(task->arena, args->state, &task->filter.state) &&
+              mr_arena_copy(task->arena, args->kind, &task->filter.kind) &&
+              mr_arena_copy(task->arena, args->queue, &task->filter.queue));
+    ask(request, task);
+}
+
+static void
+on_drain(const struct request *request)
+{
+    if (request->args.worker.n) {
+        answer(request, MR_NO_METHOD,
+            "a worker is drained on its own host: send its process SIGTERM");
+        return;
+    }
+    mr_core_drain(request->broker->core, request->broker->now);
+    answer(request, MR_OK, "no new jobs are accepted or started until a restart");
+}
+
+static void
+on_explain(const struct request *request)
+{
+    char text[EXPLAIN_BYTES];
+
+    if (request->args.has_id &&
+        mr_core_explain(request->broker->core, request->broker->now, request->args.id,
+            text, sizeof text) == MR_OK)
+        answer(request, MR_OK, text);
+    else
+        ask_for_id(request, MR_TASK_EXPLAIN);
+}
+
+static const struct {
+    const char *name;
+    void (*handle)(const struct request *request);
+} methods[] = {
+    {"stats", on_stats},
+    {"queues", on_queues},
+    {"workers", on_workers},
+    {"kinds", on_kinds},
+    {"pause", on_pause},
+    {"resume", on_resume},
+    {"cancel", on_cancel},
+    {"show", on_show},
+    {"jobs", on_jobs},
+    {"drain", on_drain},
+    {"explain", on_explain},
+};
+
+enum mr_status
+mr_call_on_call(struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg)
+{
+    struct request request = {.broker = broker, .peer = peer, .corr = msg->corr};
+    struct mr_call call;
+    enum mr_status status = mr_get_call(msg, &call);
+
+    if (status == MR_OK)
+        status = read_args(&call.args, &request.args);
+    if (status)
+        return status;
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (mr_span_is(call.method, methods[i].name)) {
+            methods[i].handle(&request);
+            return MR_OK;
+        }
+    }
+    answer(&request, MR_NO_METHOD, "there is no such method");
+    return MR_OK;
+}
+
+/* ---- what the writer brought back ------------------------------------------------------------------ */
+
+static void
+explain_stored(struct request *request, const struct mr_task *task)
+{
+    const struct mr_found *found = task->found_count ? task->founds : NULL;
+    char text[EXPLAIN_BYTES];
+
+    if (!found || !(found->exists || found->is_finished)) {
+        answer(request, MR_NO_JOB, "there is no job with this id");
+        return;
+    }
+    if (!found->is_finished) {
+        answer(request, MR_OK,
+            "it is stored, but not in this broker's memory: it is being loaded, or "
+            "belongs "
+            "to another shard");
+        return;
+    }
+    (void)snprintf(text, sizeof text, "it is finished: %s at attempt %u%s%.*s",
+        mr_outcome_name(found->outcome), found->attempt, found->text.n ? ": " : "",
+        found->text.n < 300 ? (int)found->text.n : 300,
+        found->text.n ? (const char *)found->text.p : "");
+    answer(request, MR_OK, text);
+}
+
+static void
+write_live(struct mr_wr *wr, const struct mr_broker *broker, struct mr_uuid id)
+{
+    struct mr_core_job_info info;
+
+    if (mr_core_job(broker->core, id, &info)) {
+        mr_wr_nil(wr);
+        return;
+    }
+    mr_wr_map(wr, 5);
+    mr_wr_cstr(wr, "state");
+    mr_wr_cstr(wr, info.state);
+    mr_wr_cstr(wr, "attempt");
+    mr_wr_uint(wr, info.attempt);
+    mr_wr_cstr(wr, "permille");
+    mr_wr_uint(wr, info.permille);
+    mr_wr_cstr(wr, "worker");
+    mr_wr_str(wr, info.worker);
+    mr_wr_cstr(wr, "progress");
+    mr_wr_str(wr, info.progress);
+}
+
+static void
+answer_value(const struct request *request, const struct mr_task *task)
+{
+    struct mr_wr *wr = mr_gather_open(request->broker->gather, request->peer, MR_REPLY);
+
+    if (!wr)
+        return;
+    mr_put_reply_open(wr, request->corr, MR_OK, MR_SPAN_NONE);
+    if (task->type == MR_TASK_SHOW) {
+        mr_wr_map(wr, 2);
+        mr_wr_cstr(wr, "stored");
+        mr_wr_raw(wr, mr_wr_span(&task->out));
+        mr_wr_cstr(wr, "live");
+        write_live(wr, request->broker, task->ids[0]);
+    } else {
+        mr_wr_raw(wr, mr_wr_span(&task->out));
+    }
+    mr_gather_post(request->broker->gather, request->peer);
+}
+
+static void
+finish_pause(const struct request *request, const struct mr_task *task)
+{
+    enum mr_status status = mr_core_set_paused(
+        request->broker->core, request->broker->now, task->name, task->is_paused);
+
+    answer(request, status,
+        status            ? "the broker knows as many queues as it may"
+        : task->is_paused ? "no job of this queue is started until it is resumed"
+                          : "jobs of this queue are started again");
+}
+
+void
+mr_call_answer(struct mr_broker *broker, const struct mr_task *task)
+{
+    struct request request = {.broker = broker, .peer = task->peer, .corr = task->corr};
+    const struct mr_session *session = mr_session_at(broker->sessions, task->peer);
+
+    if (task->status == MR_OK && task->type == MR_TASK_PAUSE) {
+        finish_pause(&request, task);
+        return;
+    }
+    if (!session || session->nonce != task->nonce)
+        return;
+    if (task->status)
+        answer(&request, task->status,
+            task->err.why[0] ? task->err.why : mr_status_text(task->status));
+    else if (task->type == MR_TASK_EXPLAIN)
+        explain_stored(&request, task);
+    else
+        answer_value(&request, task);
+}

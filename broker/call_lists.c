@@ -1,0 +1,200 @@
+#include "broker/call_lists.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* ---- stats -------------------------------------------------------------------------------------- */
+
+struct number {
+    const char *name;
+    size_t offset;
+    bool is_wide; /* 64 bits, else 32 */
+};
+
+#define GAUGE(field)                                                                     \
+    {                                                                                    \
+#field, offsetof(struct mr_core_stats, field), false                             \
+    }
+#define TOTAL(field)                                                                     \
+    {                                                                                    \
+#field, offsetof(struct mr_core_stats, field), true                              \
+    }
+#define COUNT(field)                                                                     \
+    {                                                                                    \
+#field, offsetof(struct mr_counters, field), true                                \
+    }
+#define SENT(name, field)                                                                \
+    {                                                                                    \
+        name, offsetof(struct mr_gather_counters, field), true                           \
+    }
+
+static const struct number of_core[] = {
+    GAUGE(jobs),
+    GAUGE(storing),
+    GAUGE(waiting),
+    GAUGE(ready),
+    GAUGE(sent),
+    GAUGE(settling),
+    GAUGE(recovered),
+    GAUGE(checking),
+    TOTAL(payload_bytes),
+    GAUGE(workers),
+    GAUGE(clients),
+    GAUGE(watches),
+    GAUGE(lanes),
+    TOTAL(submitted),
+    TOTAL(known),
+    TOTAL(refused),
+    TOTAL(dispatched),
+    TOTAL(succeeded),
+    TOTAL(failed),
+    TOTAL(cancelled),
+    TOTAL(expired),
+    TOTAL(retried),
+    TOTAL(snoozed),
+    TOTAL(lost),
+    TOTAL(timed_out),
+    TOTAL(given_back),
+    TOTAL(stale),
+    TOTAL(adopted),
+    TOTAL(quarantined),
+};
+static const struct number of_loop[] = {
+    COUNT(received),
+    COUNT(received_bytes),
+    COUNT(malformed),
+    COUNT(multipart),
+    COUNT(no_session),
+    COUNT(denied),
+    COUNT(hello_refused),
+    COUNT(scolds_withheld),
+    COUNT(turns),
+    COUNT(batches),
+    COUNT(rows),
+    COUNT(sweeps),
+    COUNT(reads),
+};
+static const struct number of_gather[] = {
+    SENT("messages_sent", messages),
+    SENT("bytes_sent", bytes),
+    SENT("events_dropped", events_dropped),
+    SENT("unreachable", unreachable),
+    SENT("too_slow", too_slow),
+};
+#define LENGTH(array) ((uint32_t)(sizeof(array) / sizeof *(array)))
+
+static void
+write_numbers(
+    struct mr_wr *wr, const void *from, const struct number *numbers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const char *at = (const char *)from + numbers[i].offset;
+        uint64_t wide;
+        uint32_t narrow;
+
+        if (numbers[i].is_wide) {
+            memcpy(&wide, at, sizeof wide);
+        } else {
+            memcpy(&narrow, at, sizeof narrow);
+            wide = narrow;
+        }
+        mr_wr_cstr(wr, numbers[i].name);
+        mr_wr_uint(wr, wide);
+    }
+}
+
+void
+mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
+{
+    struct mr_core_stats stats;
+
+    mr_core_stats(broker->core, &stats);
+    mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_loop) + LENGTH(of_gather) + 3);
+    mr_wr_cstr(wr, "shard");
+    mr_wr_int(wr, broker->settings->shard);
+    mr_wr_cstr(wr, "epoch");
+    mr_wr_uint(wr, broker->epoch);
+    mr_wr_cstr(wr, "is_store_up");
+    mr_wr_bool(wr, broker->is_store_up);
+    write_numbers(wr, &stats, of_core, LENGTH(of_core));
+    write_numbers(wr, &broker->counters, of_loop, LENGTH(of_loop));
+    write_numbers(wr, mr_gather_counters(broker->gather), of_gather, LENGTH(of_gather));
+}
+
+/* ---- lists ---------------------------------------------------------------------------------------- */
+
+void
+mr_call_lists_queues(const struct mr_broker *broker, struct mr_wr *wr)
+{
+    struct mr_core_queue_info info;
+    uint32_t cursor = 0, count = 0;
+    size_t mark = mr_wr_array_open(wr);
+
+    for (; mr_core_next_queue(broker->core, &cursor, &info); count++) {
+        mr_wr_map(wr, 6);
+        mr_wr_cstr(wr, "name");
+        mr_wr_str(wr, info.name);
+        mr_wr_cstr(wr, "is_paused");
+        mr_wr_bool(wr, info.is_paused);
+        mr_wr_cstr(wr, "waiting");
+        mr_wr_uint(wr, info.waiting);
+        mr_wr_cstr(wr, "ready");
+        mr_wr_uint(wr, info.ready);
+        mr_wr_cstr(wr, "running");
+        mr_wr_uint(wr, info.sent);
+        mr_wr_cstr(wr, "finished");
+        mr_wr_uint(wr, info.finished);
+    }
+    mr_wr_close(wr, mark, count);
+}
+
+void
+mr_call_lists_workers(const struct mr_broker *broker, struct mr_wr *wr)
+{
+    struct mr_core_worker_info info;
+    uint32_t cursor = 0, count = 0;
+    size_t mark = mr_wr_array_open(wr);
+
+    for (; mr_core_next_worker(broker->core, &cursor, &info); count++) {
+        char instance[MR_UUID_TEXT_MAX];
+        int64_t silent_us = broker->now.mono_us - info.heard_us;
+
+        mr_wr_map(wr, 7);
+        mr_wr_cstr(wr, "name");
+        mr_wr_str(wr, info.name);
+        mr_wr_cstr(wr, "instance");
+        mr_wr_cstr(wr, mr_uuid_format(info.instance, instance));
+        mr_wr_cstr(wr, "threads");
+        mr_wr_uint(wr, info.threads);
+        mr_wr_cstr(wr, "running");
+        mr_wr_uint(wr, info.sent);
+        mr_wr_cstr(wr, "credit");
+        mr_wr_uint(wr, info.credit);
+        mr_wr_cstr(wr, "kinds");
+        mr_wr_uint(wr, info.kinds);
+        mr_wr_cstr(wr, "silent_ms");
+        mr_wr_int(wr, silent_us > 0 ? silent_us / 1000 : 0);
+    }
+    mr_wr_close(wr, mark, count);
+}
+
+void
+mr_call_lists_kinds(const struct mr_broker *broker, struct mr_wr *wr)
+{
+    struct mr_core_kind_info info;
+    uint32_t cursor = 0, count = 0;
+    size_t mark = mr_wr_array_open(wr);
+
+    for (; mr_core_next_kind(broker->core, &cursor, &info); count++) {
+        mr_wr_map(wr, 4);
+        mr_wr_cstr(wr, "name");
+        mr_wr_str(wr, info.name);
+        mr_wr_cstr(wr, "workers");
+        mr_wr_uint(wr, info.workers);
+        mr_wr_cstr(wr, "ready");
+        mr_wr_uint(wr, info.ready);
+        mr_wr_cstr(wr, "running");
+        mr_wr_uint(wr, info.sent);
+    }
+    mr_wr_close(wr, mark, count);
+}

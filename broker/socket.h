@@ -1,0 +1,29 @@
+/*
+ * The two ROUTERs: made, bound, closed. Every option that keeps a peer from hurting us is set
+ * here, before bind. Sends never block. The loop's thread.
+ */
+#ifndef MR_BROKER_SOCKET_H
+#define MR_BROKER_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "broker/session.h"
+#include "schemas/base/span.h"
+#include "schemas/base/status.h"
+
+/* Bind to every endpoint of the list; `bound` gets what came of it (ports filled in),
+ * separated by commas. MR_ADDRESS_IN_USE, MR_DENIED, MR_BAD_SETTING, MR_NO_MEMORY. */
+enum mr_status mr_socket_open(void **out, void *context, const char *endpoints,
+    char *bound, size_t bound_bytes, struct mr_err *err) MR_MUST_CHECK;
+
+/* What is on its way gets linger_ms. */
+void mr_socket_close(void **socket, int linger_ms);
+
+enum mr_sent { MR_SENT, MR_SENT_FULL, MR_SENT_NOBODY };
+
+/* One message of one frame to one address. FULL: it does not read fast enough. NOBODY: there
+ * is no such connection (any more). */
+enum mr_sent mr_socket_send(void *socket, struct mr_span routing, struct mr_span bytes);
+
+#endif

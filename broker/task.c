@@ -1,0 +1,200 @@
+#include "broker/task.h"
+
+#include "schemas/sql/finish.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows, and what the store finds out about them, beside MR_BATCH_BYTES_GOAL. */
+#define COMMIT_BYTES_MAX (256u * 1024 * 1024)
+/* MR_TASK_IDS_MAX rows of the largest kind and some more. */
+#define LOOK_BYTES_MAX (128u * 1024 * 1024)
+#define COLD_BYTES_MAX (16u * 1024 * 1024)
+/* Above it payloads are left out of what is taken from the inbox: the core reads them back when
+ * they are due. */
+#define SWEEP_BYTES_GOAL (8u * 1024 * 1024)
+#define REPLY_BYTES_MAX (MR_MESSAGE_BYTES_MAX - 4096)
+
+static const struct {
+    uint32_t ops, ids, founds, jobs;
+    size_t bytes_max;
+} room_of[MR_TASK_TYPES] = {
+    [MR_TASK_COMMIT] = {.ops = MR_BATCH_ROWS_MAX, .bytes_max = COMMIT_BYTES_MAX},
+    [MR_TASK_FIND] = {.ids = MR_TASK_IDS_MAX,
+        .founds = MR_TASK_IDS_MAX,
+        .bytes_max = LOOK_BYTES_MAX},
+    [MR_TASK_READ] = {.ids = MR_TASK_IDS_MAX,
+        .jobs = MR_TASK_IDS_MAX,
+        .bytes_max = LOOK_BYTES_MAX},
+    [MR_TASK_SWEEP] = {.jobs = MR_SWEEP_ROWS_MAX, .bytes_max = COLD_BYTES_MAX},
+    [MR_TASK_LOAD] = {.jobs = MR_LOAD_ROWS_MAX, .bytes_max = COLD_BYTES_MAX},
+    [MR_TASK_ADD_KIND] = {.bytes_max = 4096},
+    [MR_TASK_PAUSE] = {.bytes_max = 4096},
+    [MR_TASK_LIST] = {.bytes_max = 4096},
+    [MR_TASK_SHOW] = {.ids = 1, .bytes_max = 4096},
+    [MR_TASK_EXPLAIN] = {.ids = 1, .founds = 1, .bytes_max = COLD_BYTES_MAX},
+    [MR_TASK_NEWS] = {.bytes_max = COLD_BYTES_MAX},
+};
+
+static bool
+make_room(struct mr_task *task)
+{
+    enum mr_task_type type = task->type;
+
+    if (room_of[type].ops) {
+        task->batch.ops = malloc(room_of[type].ops * sizeof *task->batch.ops);
+        task->ended = malloc(MR_SESSIONS_ENDED_MAX * sizeof *task->ended);
+        if (!task->batch.ops || !task->ended)
+            return false;
+    }
+    if (room_of[type].ids) {
+        task->ids = malloc(room_of[type].ids * sizeof *task->ids);
+        if (!task->ids)
+            return false;
+    }
+    if (room_of[type].founds) {
+        task->founds = malloc(room_of[type].founds * sizeof *task->founds);
+        if (!task->founds)
+            return false;
+    }
+    if (room_of[type].jobs) {
+        task->jobs = malloc(room_of[type].jobs * sizeof *task->jobs);
+        if (!task->jobs)
+            return false;
+    }
+    return mr_arena_new(&task->arena, room_of[type].bytes_max) == MR_OK;
+}
+
+struct mr_task *
+mr_task_new(enum mr_task_type type)
+{
+    struct mr_task *task = calloc(1, sizeof *task);
+
+    if (!task)
+        return NULL;
+    task->type = type;
+    mr_wr_init(&task->out, REPLY_BYTES_MAX);
+    if (!make_room(task)) {
+        mr_task_destroy(&task);
+        return NULL;
+    }
+    task->batch.arena = task->arena;
+    task->batch.end_sessions = task->ended;
+    return task;
+}
+
+void
+mr_task_destroy(struct mr_task **task)
+{
+    if (!*task)
+        return;
+    mr_arena_destroy(&(*task)->arena);
+    mr_wr_fini(&(*task)->out);
+    free((*task)->batch.ops);
+    free((*task)->ended);
+    free((*task)->ids);
+    free((*task)->founds);
+    free((*task)->jobs);
+    free(*task);
+    *task = NULL;
+}
+
+void
+mr_task_reset(struct mr_task *task)
+{
+    mr_arena_reset(task->arena);
+    task->status = MR_OK;
+    task->next = NULL;
+    task->batch.count = task->batch.end_session_count = 0;
+    task->id_count = task->found_count = task->job_count = task->jobs_taken = 0;
+    task->has_more = false;
+}
+
+static bool
+copy_job(struct mr_arena *arena, struct mr_job_new *job)
+{
+    return mr_arena_copy(arena, job->queue, &job->queue) &&
+           mr_arena_copy(arena, job->kind, &job->kind) &&
+           mr_arena_copy(arena, job->payload, &job->payload) &&
+           mr_arena_copy(arena, job->lane, &job->lane) &&
+           mr_arena_copy(arena, job->trace, &job->trace);
+}
+
+bool
+mr_task_add_op(struct mr_task *task, const struct mr_store_op *op)
+{
+    struct mr_store_op *copy = &task->batch.ops[task->batch.count];
+
+    if (task->batch.count == MR_BATCH_ROWS_MAX ||
+        mr_arena_used(task->arena) > MR_BATCH_BYTES_GOAL)
+        return false;
+    *copy = *op;
+    if (op->type == MR_STORE_JOB && !copy_job(task->arena, &copy->job))
+        return false;
+    if (!mr_arena_copy(task->arena, op->submitted_by, &copy->submitted_by) ||
+        !mr_arena_copy(task->arena, op->text, &copy->text) ||
+        !mr_arena_copy(task->arena, op->worker, &copy->worker))
+        return false;
+    task->batch.count++;
+    return true;
+}
+
+bool
+mr_task_end_sessions(struct mr_task *task, struct mr_uuid instance)
+{
+    size_t prefix = strlen(MR_WORKER_SESSION_PREFIX);
+    char *name;
+
+    if (task->batch.end_session_count == MR_SESSIONS_ENDED_MAX)
+        return false;
+    name = mr_arena_alloc(task->arena, prefix + 2 * sizeof instance.b + 1);
+    if (!name)
+        return false;
+    memcpy(name, MR_WORKER_SESSION_PREFIX, prefix);
+    for (size_t i = 0; i < sizeof instance.b; i++)
+        (void)snprintf(name + prefix + 2 * i, 3, "%02x", instance.b[i]);
+    task->ended[task->batch.end_session_count++] = name;
+    return true;
+}
+
+bool
+mr_task_add_id(struct mr_task *task, struct mr_uuid id)
+{
+    if (task->id_count == room_of[task->type].ids)
+        return false;
+    task->ids[task->id_count++] = id;
+    return true;
+}
+
+bool
+mr_task_add_found(struct mr_task *task, const struct mr_found *found)
+{
+    struct mr_found *copy = &task->founds[task->found_count];
+
+    if (task->found_count == room_of[task->type].founds)
+        return false;
+    *copy = *found;
+    if (!mr_arena_copy(task->arena, found->text, &copy->text) ||
+        !mr_arena_copy(task->arena, found->body, &copy->body))
+        return false;
+    task->found_count++;
+    return true;
+}
+
+bool
+mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job)
+{
+    struct mr_stored_job *copy = &task->jobs[task->job_count];
+
+    if (task->job_count == room_of[task->type].jobs)
+        return false;
+    *copy = *job;
+    if (task->type != MR_TASK_READ && mr_arena_used(task->arena) > SWEEP_BYTES_GOAL)
+        copy->job.payload = MR_SPAN_NONE;
+    if (!copy_job(task->arena, &copy->job))
+        return false;
+    copy->submitted_by = MR_SPAN_NONE; /* nobody asks for it any more */
+    task->job_count++;
+    return true;
+}

@@ -1,0 +1,108 @@
+/*
+ * What the loop and the writer hand to each other through their mailboxes. A task belongs to
+ * whoever holds it: the loop fills it and gives it away, the writer answers in the same struct
+ * and gives it back. Tasks that only carry news are made by the writer and freed by the loop.
+ */
+#ifndef MR_BROKER_TASK_H
+#define MR_BROKER_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schemas/base/arena.h"
+#include "schemas/base/mailbox.h"
+#include "schemas/base/status.h"
+#include "schemas/sql/store.h"
+
+#define MR_BATCH_ROWS_MAX 4000u
+#define MR_BATCH_BYTES_GOAL (8u * 1024 * 1024)
+#define MR_TASK_IDS_MAX 64u     /* bounds what a look-up can bring back: 1 MiB each */
+#define MR_LOAD_ROWS_MAX 10000u /* of jobs, without payload */
+#define MR_SWEEP_ROWS_MAX 1000u
+#define MR_SESSIONS_ENDED_MAX 256u /* worker sessions to be ended with one batch */
+
+enum mr_task_type {
+    MR_TASK_COMMIT,
+    MR_TASK_FIND,
+    MR_TASK_READ,
+    MR_TASK_SWEEP,
+    MR_TASK_LOAD,
+    MR_TASK_ADD_KIND,
+    MR_TASK_PAUSE,
+    MR_TASK_LIST,
+    MR_TASK_SHOW,
+    MR_TASK_EXPLAIN, /* a FIND for a person */
+    MR_TASK_NEWS,
+};
+#define MR_TASK_TYPES (MR_TASK_NEWS + 1)
+
+enum mr_news {
+    MR_NEWS_STANDBY, /* another owner is alive; err.why names it */
+    MR_NEWS_CLAIMED, /* epoch, kinds and queues filled: ours now */
+    MR_NEWS_DOWN,    /* err says why; the writer goes on trying */
+    MR_NEWS_UP,
+    MR_NEWS_FATAL,   /* err; the writer does nothing any more */
+    MR_NEWS_STOPPED, /* the last thing that is ever said */
+};
+
+struct mr_queue_row {
+    struct mr_span name;
+    bool is_paused;
+};
+
+struct mr_task {
+    struct mr_node node; /* first */
+    enum mr_task_type type;
+    struct mr_arena *arena; /* of everything below that is a span or an array */
+    enum mr_status status;  /* out */
+    struct mr_err err;      /* out, when status is not MR_OK */
+    struct mr_task *next;   /* in a list of whoever holds it */
+
+    struct mr_store_batch batch; /* COMMIT */
+    const char **ended;          /* COMMIT: room for MR_SESSIONS_ENDED_MAX names */
+
+    struct mr_uuid *ids; /* FIND, READ, SHOW, EXPLAIN */
+    uint32_t id_count;
+    struct mr_found *founds; /* FIND, EXPLAIN: out */
+    uint32_t found_count;
+    struct mr_stored_job *jobs; /* READ, SWEEP, LOAD: out */
+    uint32_t job_count, jobs_taken;
+    struct mr_uuid after; /* LOAD: in, and out for the next one */
+    bool has_more;        /* LOAD, SWEEP: out */
+
+    uint32_t peer; /* cold ones: who asked, in which conversation */
+    uint64_t nonce, corr;
+    struct mr_span name; /* ADD_KIND, PAUSE */
+    bool is_paused;
+    struct mr_job_filter filter;
+    struct mr_wr out; /* LIST, SHOW: out */
+
+    enum mr_news news;
+    uint64_t epoch;
+    struct mr_span *kinds;
+    uint32_t kind_count;
+    struct mr_queue_row *queues;
+    uint32_t queue_count;
+};
+
+/* NULL when memory is out. With room for what its type needs. */
+struct mr_task *mr_task_new(enum mr_task_type type) MR_MUST_CHECK;
+void mr_task_destroy(struct mr_task **task);
+
+/* Empty again, for the next use as the same type. */
+void mr_task_reset(struct mr_task *task);
+
+/* Copy a row (op) into a COMMIT; false when it is full: take another one. */
+bool mr_task_add_op(struct mr_task *task, const struct mr_store_op *op) MR_MUST_CHECK;
+
+/* End this worker's database sessions before the batch; false when full. */
+bool mr_task_end_sessions(struct mr_task *task, struct mr_uuid instance) MR_MUST_CHECK;
+
+/* One more id to look up; false when full. */
+bool mr_task_add_id(struct mr_task *task, struct mr_uuid id) MR_MUST_CHECK;
+
+/* Copies of what the store hands out during a call; false when there is no room. */
+bool mr_task_add_found(struct mr_task *task, const struct mr_found *found) MR_MUST_CHECK;
+bool mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job) MR_MUST_CHECK;
+
+#endif
