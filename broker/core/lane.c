@@ -187,16 +187,14 @@ mr_lane_refresh(struct mr_core *core, uint32_t slot)
 }
 
 void
-mr_lane_served(struct mr_core *core, uint32_t slot)
+mr_lane_served(struct mr_core *core, uint32_t slot, uint32_t index)
 {
-    uint32_t index = mr_lane_at(core, slot)->cell;
+    struct mr_kind *kind = kind_of_cell(core, index);
 
-    if (index) {
+    if (mr_lane_at(core, slot)->cell == index)
         leave(core, slot);
-        if (core->cells[index].is_linked)
-            kind_of_cell(core, index)->rings[index % MR_PRIORITIES] =
-                core->cells[index].next;
-    }
+    if (kind->rings[index % MR_PRIORITIES] == index)
+        kind->rings[index % MR_PRIORITIES] = core->cells[index].next;
     mr_lane_refresh(core, slot);
 }
 

@@ -28,8 +28,9 @@ void mr_lane_pull(struct mr_core *core, uint32_t job_slot);
 /* The head's flags changed: the lane may have to leave or join a cell. */
 void mr_lane_refresh(struct mr_core *core, uint32_t slot);
 
-/* A job was taken: the lane and its queue go behind the others. */
-void mr_lane_served(struct mr_core *core, uint32_t slot);
+/* A job was taken from the lane when it stood in that cell: the lane and its queue go behind
+ * the others. */
+void mr_lane_served(struct mr_core *core, uint32_t slot, uint32_t cell);
 
 /* Keep the lane out of the rings until the next mr_lane_feed(). */
 void mr_lane_starve(struct mr_core *core, uint32_t slot);

@@ -86,11 +86,12 @@ dispatch(struct mr_core *core, uint32_t slot, uint32_t number)
     struct mr_peer *worker = &core->peers[number];
     struct mr_job_sent sent;
     uint32_t lane = job->lane;
+    uint32_t cell = mr_lane_at(core, lane)->cell;
 
     job->attempt++;
     job->peer = number;
     mr_job_move(core, slot, MR_JOB_SENT);
-    mr_lane_served(core, lane);
+    mr_lane_served(core, lane, cell);
     worker->sent++;
     core->stats.dispatched++;
     sent = (struct mr_job_sent){.id = job->id,
