@@ -155,10 +155,12 @@ static void
 add_lower(struct mr_pipe *pipe, const struct range *range)
 {
     struct mr_store *store = range->store;
-    const struct mr_store_op *first = &range->batch->ops[store->order[range->from]];
+    const struct mr_store_op *first;
 
-    if (range->from == range->attempts ||
-        memcmp(first->id.b, store->low_water.b, sizeof first->id.b) >= 0)
+    if (range->from == range->attempts)
+        return;
+    first = &range->batch->ops[store->order[range->from]];
+    if (memcmp(first->id.b, store->low_water.b, sizeof first->id.b) >= 0)
         return;
     mr_stmt_args_reset(&store->args);
     mr_bin_put_int4(mr_stmt_arg(&store->args), (int32_t)store->shard);
@@ -258,11 +260,7 @@ write_by_copy(const struct range *range, struct mr_err *err)
         return status;
     status = mr_copy_jobs(store, range->batch, range->from, range->attempts, err);
     if (status != MR_OK) {
-        char sqlstate[6];
-
-        memcpy(sqlstate, store->pg->sqlstate, sizeof sqlstate);
         mr_pg_rollback(store->pg);
-        memcpy(store->pg->sqlstate, sqlstate, sizeof sqlstate);
         return status;
     }
     mr_pg_pipe_open(&pipe, store->pg, err);

@@ -136,7 +136,7 @@ apply_set(struct mr_pg *pg, const char *set, int *applied, struct mr_err *err)
 enum mr_status
 mr_migrate(struct mr_pg *pg, const char *set, int *applied, struct mr_err *err)
 {
-    enum mr_status status;
+    enum mr_status status, unlocked;
     int made = 0, dropped = 0;
 
     *applied = 0;
@@ -150,9 +150,9 @@ mr_migrate(struct mr_pg *pg, const char *set, int *applied, struct mr_err *err)
     status = apply_set(pg, set, applied, err);
     if (status == MR_OK && strcmp(set, "millrace") == 0)
         status = mr_partitions_keep(pg, DAYS_AHEAD, 0, &made, &dropped, err);
-    /* If this fails the connection is gone, and the lock with it. */
-    (void)mr_pg_script(pg, UNLOCK_SQL, "unlock", NULL);
-    return status;
+    unlocked = mr_pg_script(
+        pg, UNLOCK_SQL, "cannot unlock the schema", status == MR_OK ? err : NULL);
+    return status == MR_OK ? unlocked : status;
 }
 
 enum mr_status

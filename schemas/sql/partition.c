@@ -29,13 +29,8 @@ run_alone(struct mr_pg *pg, const char *sql, int count, const char *const *param
     mr_pg_free_result(&result);
     if (status == MR_OK)
         status = mr_pg_script(pg, "commit", "keep partitions", err);
-    if (status != MR_OK) {
-        char sqlstate[6];
-
-        memcpy(sqlstate, pg->sqlstate, sizeof sqlstate);
+    if (status != MR_OK)
         mr_pg_rollback(pg);
-        memcpy(pg->sqlstate, sqlstate, sizeof sqlstate);
-    }
     return status;
 }
 

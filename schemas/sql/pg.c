@@ -500,11 +500,16 @@ mr_pg_begin(struct mr_pg *pg, struct mr_err *err)
 void
 mr_pg_rollback(struct mr_pg *pg)
 {
+    char sqlstate[sizeof pg->sqlstate];
+
     if (!mr_pg_is_alive(pg) || !mr_pg_in_transaction(pg))
         return;
+    /* The caller still wants to know why. */
+    memcpy(sqlstate, pg->sqlstate, sizeof sqlstate);
     /* What cannot be rolled back is not committed either: such a connection is closed. */
     if (mr_pg_script(pg, "rollback", "cannot roll back", NULL) != MR_OK)
         pg->is_dead = true;
+    memcpy(pg->sqlstate, sqlstate, sizeof sqlstate);
 }
 
 bool

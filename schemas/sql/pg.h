@@ -42,7 +42,8 @@ const char *mr_pg_text(const struct pg_result *result, int row, int column); /* 
 int64_t mr_pg_int(const struct pg_result *result, int row, int column);      /* 0: null */
 
 enum mr_status mr_pg_begin(struct mr_pg *pg, struct mr_err *err) MR_MUST_CHECK;
-void mr_pg_rollback(struct mr_pg *pg); /* never fails: a dead connection has rolled back */
+/* Never fails: a dead connection has rolled back. Keeps mr_pg_sqlstate. */
+void mr_pg_rollback(struct mr_pg *pg);
 
 /* True if a transaction is open (a failed one included). */
 bool mr_pg_in_transaction(const struct mr_pg *pg);

@@ -56,6 +56,8 @@ struct mr_store_batch {
  * Small batches are one pipelined round trip, large ones COPY BINARY with the former as their
  * fallback. Returns after the pipeline's sync: MR_OK means that every op's status is filled and
  * durable. A batch that fails as data is split in halves until the bad row stands alone.
+ * An id beyond the days that are made gets MR_BAD_ID. MR_BUSY as an op's status: somebody else
+ * held that row for a second, or the arena has no room for what was found; send it again later.
  * MR_STORE_DOWN, MR_STORE_FULL, MR_BUSY: nothing is known; call again with the same batch
  * (after mr_store_reconnect): what was stored shows as MR_KNOWN/MR_FINISHED/MR_OK, because every
  * op can be repeated. MR_FENCED: stop.
@@ -115,8 +117,8 @@ struct mr_job_filter {
     uint32_t limit;             /* at most 1,000 */
 };
 /* Writes one msgpack array of maps, newest first: id, kind, queue, state, priority, attempts,
- * submitted_at, run_at, finished_at, error. Ids are strings, times microseconds since 1970 (UTC), what is
- * not there is nil. */
+ * submitted_at, run_at, finished_at, error. Ids are strings, times microseconds since 1970
+ * (UTC), what is not there is nil. */
 enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter *filter,
     struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 /* Writes one map: as above, and retry_at, expires_at, lane, started_at, worker, timeout_ms,
