@@ -35,7 +35,6 @@ socket_new(void *context)
     set(socket, ZMQ_SNDHWM, HWM);
     set(socket, ZMQ_RCVHWM, HWM);
     set(socket, ZMQ_LINGER, 0);
-    set(socket, ZMQ_IPV6, 1);
     set(socket, ZMQ_BACKLOG, BACKLOG);
     set(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
     set(socket, ZMQ_TCP_KEEPALIVE, 1);
@@ -73,6 +72,9 @@ bind_one(void *socket, const char *endpoint, char *bound, size_t bound_bytes,
     size_t real_bytes = sizeof real, used = strlen(bound);
     int n;
 
+    /* With it an address of version 4 would be announced in the form of version 6, which not
+     * every peer can connect to. */
+    set(socket, ZMQ_IPV6, strchr(endpoint, '[') != NULL);
     if (zmq_bind(socket, endpoint) != 0)
         return explain(errno, endpoint, err);
     MR_ASSERT(zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, real, &real_bytes) == 0);
