@@ -5,69 +5,25 @@
 #include <ftw.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/cluster_bin.h"
-#include "client/proc.h"
+#include "client/cluster_priv.h"
 #include "schemas/base/clock.h"
 
 #define START_MS 60000
 #define INITDB_MS 60000
 #define STOP_MS 15000
 #define LEFTOVER_MS 10000 /* how long a killed server's children may hold its memory */
-#define SOCKET_DIR_MAX 90 /* of the 107 bytes of a socket's path, its own name needs 15 */
-#define SETTINGS_MAX 32
 #define LOOK_AGAIN_MS 20
-
-struct mr_cluster {
-    char bin[PATH_MAX];
-    char dir[PATH_MAX]; /* absolute */
-    char data[PATH_MAX];
-    char log[PATH_MAX];
-    char socket_dir[PATH_MAX];
-    char temp[PATH_MAX]; /* ours to remove; "" if there is none */
-    char conninfo[PATH_MAX + 64];
-    char note[512];
-    bool has_user;
-    uid_t uid;
-    gid_t gid;
-    char *settings[SETTINGS_MAX + 1];
-    int timeout_ms;
-    struct mr_proc server;
-};
 
 static const char *const server_env[] = {"LC_ALL=C", "LANGUAGE=C", "PGDATA", "PGHOST",
     "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS", NULL};
-
-static enum mr_status
-fail(struct mr_err *err, enum mr_status status, const char *todo, const char *what_failed,
-    const char *path)
-{
-    return mr_err_setf(err, status, "The private PostgreSQL could not be started.", todo,
-        "%s %s%s%s", what_failed, path, errno ? ": " : ".", errno ? strerror(errno) : "");
-}
-
-/* The cause is in the text, not in errno. */
-static enum mr_status
-refuse(struct mr_err *err, enum mr_status status, const char *todo, const char *text,
-    const char *path)
-{
-    errno = 0;
-    return fail(err, status, todo, text, path);
-}
-
-static bool
-join(char out[PATH_MAX], const char *dir, const char *name)
-{
-    return snprintf(out, PATH_MAX, "%s/%s", dir, name) < PATH_MAX;
-}
 
 static int
 remove_one(const char *path, const struct stat *facts, int type, struct FTW *at)
@@ -93,7 +49,7 @@ data_version(const char *data)
 {
     char path[PATH_MAX];
     char text[16] = "";
-    FILE *file = join(path, data, "PG_VERSION") ? fopen(path, "re") : NULL;
+    FILE *file = mr_cluster_join(path, data, "PG_VERSION") ? fopen(path, "re") : NULL;
 
     if (!file)
         return 0;
@@ -110,175 +66,11 @@ find_programs(struct mr_cluster *cluster, struct mr_err *err)
 
     if (mr_cluster_bin_find(cluster->bin, wanted))
         return MR_OK;
-    return refuse(err, MR_NOT_FOUND,
+    return mr_cluster_refuse(err, MR_NOT_FOUND,
         "Install it (Debian: apt-get install postgresql-15), or use one that runs "
         "elsewhere with --database.",
         "initdb and postgres, version 15 or newer, are neither in PATH nor in",
         "/usr/lib/postgresql");
-}
-
-/* ---- Whose and where ---------------------------------------------------------------------- */
-
-static void
-choose_user(struct mr_cluster *cluster)
-{
-    static const char *const names[] = {"postgres", "nobody"};
-    struct stat facts;
-
-    if (geteuid() != 0)
-        return;
-    cluster->has_user = true;
-    if (stat(cluster->data, &facts) == 0 && facts.st_uid != 0) {
-        cluster->uid = facts.st_uid;
-        cluster->gid = facts.st_gid;
-        return;
-    }
-    cluster->uid = 65534;
-    cluster->gid = 65534;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const struct passwd *entry = getpwnam(names[i]);
-
-        if (entry && entry->pw_uid != 0) {
-            cluster->uid = entry->pw_uid;
-            cluster->gid = entry->pw_gid;
-            return;
-        }
-    }
-}
-
-/* Asked in a child that has become that user: modes alone do not tell (ACLs, mounts). */
-static bool
-can_enter(const struct mr_cluster *cluster, const char *path, int mode)
-{
-    int status = -1;
-    pid_t pid;
-
-    if (!cluster->has_user)
-        return access(path, mode) == 0;
-    pid = fork();
-    if (pid == 0)
-        _exit(setgid(cluster->gid) != 0 || setuid(cluster->uid) != 0 ||
-              access(path, mode) != 0);
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static enum mr_status
-make_dir(const char *path, struct mr_err *err)
-{
-    if (mkdir(path, 0755) != 0 && errno != EEXIST)
-        return fail(err, MR_DENIED, "Choose another folder with --data DIR.",
-            "cannot make the folder", path);
-    return MR_OK;
-}
-
-/* A folder of our own that belongs to PostgreSQL's user. */
-static enum mr_status
-make_temp(struct mr_cluster *cluster, struct mr_err *err)
-{
-    const char *wanted = getenv("TMPDIR");
-    const char *places[] = {wanted && wanted[0] == '/' ? wanted : "/tmp", "/tmp"};
-
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char *temp = cluster->temp;
-
-        if (snprintf(temp, PATH_MAX, "%s/millrace-XXXXXX", places[i]) > SOCKET_DIR_MAX ||
-            !mkdtemp(temp)) {
-            temp[0] = '\0';
-            continue;
-        }
-        if ((!cluster->has_user || chown(temp, cluster->uid, cluster->gid) == 0) &&
-            can_enter(cluster, temp, R_OK | W_OK | X_OK))
-            return MR_OK;
-        (void)rmdir(temp);
-        temp[0] = '\0';
-    }
-    return fail(err, MR_DENIED, "Set TMPDIR to a folder that every user may enter.",
-        "cannot make a temporary folder in", places[0]);
-}
-
-static enum mr_status
-use_dir(struct mr_cluster *cluster, const char *dir, struct mr_err *err)
-{
-    if (strlen(dir) > PATH_MAX - 32 || strpbrk(dir, "'\\\n"))
-        return refuse(err, MR_BAD_ARGUMENT, "Choose another folder with --data DIR.",
-            "the name is too long, or has a quote or a backslash:", dir);
-    (void)snprintf(cluster->dir, PATH_MAX, "%s", dir);
-    (void)join(cluster->data, dir, "pg");
-    (void)join(cluster->log, dir, "pg.log");
-    return MR_OK;
-}
-
-static enum mr_status
-use_temp(struct mr_cluster *cluster, struct mr_err *err)
-{
-    enum mr_status status = cluster->temp[0] ? MR_OK : make_temp(cluster, err);
-
-    return status ? status : use_dir(cluster, cluster->temp, err);
-}
-
-static enum mr_status
-cannot_enter(struct mr_cluster *cluster, const struct mr_cluster_options *options,
-    struct mr_err *err)
-{
-    char dir[PATH_MAX];
-
-    memcpy(dir, cluster->dir, sizeof dir);
-    if (options->is_dir_required)
-        return refuse(err, MR_DENIED,
-            "Choose a folder that every user may enter with --data DIR, or start "
-            "millrace as an ordinary user.",
-            "PostgreSQL does not run as root, and its user cannot enter", dir);
-    (void)snprintf(cluster->note, sizeof cluster->note,
-        "PostgreSQL's user cannot enter %.200s: the data is in a temporary folder and is "
-        "removed at the end. To keep it: --data DIR, with a folder that every user may "
-        "enter.",
-        dir);
-    return use_temp(cluster, err);
-}
-
-static enum mr_status
-choose_place(struct mr_cluster *cluster, const struct mr_cluster_options *options,
-    struct mr_err *err)
-{
-    char absolute[PATH_MAX];
-    enum mr_status status;
-
-    if (!options->dir) {
-        choose_user(cluster);
-        return use_temp(cluster, err);
-    }
-    status = make_dir(options->dir, err);
-    if (status)
-        return status;
-    if (!realpath(options->dir, absolute))
-        return fail(err, MR_DENIED, "Choose another folder with --data DIR.",
-            "cannot enter", options->dir);
-    status = use_dir(cluster, absolute, err);
-    if (status)
-        return status;
-    choose_user(cluster);
-    return can_enter(cluster, absolute, X_OK) ? MR_OK
-                                              : cannot_enter(cluster, options, err);
-}
-
-static enum mr_status
-choose_socket(struct mr_cluster *cluster, struct mr_err *err)
-{
-    enum mr_status status = MR_OK;
-
-    if (strlen(cluster->data) > SOCKET_DIR_MAX) {
-        status = cluster->temp[0] ? MR_OK : make_temp(cluster, err);
-        (void)snprintf(cluster->socket_dir, PATH_MAX, "%s", cluster->temp);
-    } else {
-        (void)snprintf(cluster->socket_dir, PATH_MAX, "%s", cluster->data);
-    }
-    (void)snprintf(cluster->conninfo, sizeof cluster->conninfo,
-        strchr(cluster->socket_dir, ' ') ? "host='%s' dbname=millrace user=millrace"
-                                         : "host=%s dbname=millrace user=millrace",
-        cluster->socket_dir);
-    return status;
 }
 
 /* ---- Create ------------------------------------------------------------------------------- */
@@ -306,8 +98,9 @@ make_database(const struct mr_cluster *cluster, const char *data, struct mr_err 
         "echo 'create database millrace' | \"$0\" --single -F -D \"$1\" template1",
         program, data, NULL};
 
-    return join(program, cluster->bin, "postgres") ? run_as_user(cluster, argv, err)
-                                                   : MR_INTERNAL;
+    return mr_cluster_join(program, cluster->bin, "postgres")
+               ? run_as_user(cluster, argv, err)
+               : MR_INTERNAL;
 }
 
 /* Made beside its place and renamed when it is complete: a creation that was cut short is
@@ -322,19 +115,21 @@ create(const struct mr_cluster *cluster, struct mr_err *err)
         cluster->temp[0] ? "--no-sync" : NULL, NULL};
     enum mr_status status;
 
-    if (!join(program, cluster->bin, "initdb") || !join(fresh, cluster->dir, "pg.new"))
-        return refuse(err, MR_BAD_ARGUMENT, NULL, "the name is too long:", cluster->dir);
+    if (!mr_cluster_join(program, cluster->bin, "initdb") ||
+        !mr_cluster_join(fresh, cluster->dir, "pg.new"))
+        return mr_cluster_refuse(
+            err, MR_BAD_ARGUMENT, NULL, "the name is too long:", cluster->dir);
     remove_tree(fresh);
     if (mkdir(fresh, 0700) != 0 ||
         (cluster->has_user && chown(fresh, cluster->uid, cluster->gid) != 0))
-        return fail(err, MR_DENIED, "Choose another folder with --data DIR.",
+        return mr_cluster_fail(err, MR_DENIED, "Choose another folder with --data DIR.",
             "cannot make the folder", fresh);
     status = run_as_user(cluster, argv, err);
     if (!status)
         status = make_database(cluster, fresh, err);
     if (!status && rename(fresh, cluster->data) != 0)
-        status =
-            fail(err, MR_INTERNAL, "Remove it and start again.", "cannot rename", fresh);
+        status = mr_cluster_fail(
+            err, MR_INTERNAL, "Remove it and start again.", "cannot rename", fresh);
     if (status)
         remove_tree(fresh);
     return status;
@@ -348,12 +143,12 @@ create_if_missing(const struct mr_cluster *cluster, struct mr_err *err)
     if (stat(cluster->data, &facts) != 0)
         return create(cluster, err);
     if (!cluster->has_user && facts.st_uid != geteuid())
-        return refuse(err, MR_DENIED,
+        return mr_cluster_refuse(err, MR_DENIED,
             "Start millrace as that user (or as root), or choose another folder with "
             "--data DIR.",
             "the data folder belongs to another user:", cluster->data);
     if (data_version(cluster->data) == 0)
-        return refuse(err, MR_BAD_ARGUMENT,
+        return mr_cluster_refuse(err, MR_BAD_ARGUMENT,
             "Choose another folder with --data DIR, or move that one away.",
             "this is there already, and is not a PostgreSQL data folder:", cluster->data);
     return MR_OK;
@@ -367,7 +162,8 @@ pid_file_line(const struct mr_cluster *cluster, int wanted, char *out, int room)
 {
     char path[PATH_MAX];
     char line[PATH_MAX + 2]; /* one of them is the data folder */
-    FILE *file = join(path, cluster->data, "postmaster.pid") ? fopen(path, "re") : NULL;
+    FILE *file =
+        mr_cluster_join(path, cluster->data, "postmaster.pid") ? fopen(path, "re") : NULL;
 
     out[0] = '\0';
     if (!file)
@@ -446,7 +242,7 @@ clear_leftovers(const struct mr_cluster *cluster, struct mr_err *err)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[PATH_MAX];
 
-        if (join(path, cluster->data, names[i]))
+        if (mr_cluster_join(path, cluster->data, names[i]))
             (void)unlink(path);
     }
     return MR_OK;
@@ -455,7 +251,7 @@ clear_leftovers(const struct mr_cluster *cluster, struct mr_err *err)
 static enum mr_status
 launch(struct mr_cluster *cluster, struct mr_err *err)
 {
-    const char *argv[16 + 2 * SETTINGS_MAX] = {NULL};
+    const char *argv[16 + 2 * MR_CLUSTER_SETTINGS_MAX] = {NULL};
     char program[PATH_MAX];
     struct mr_proc_spec spec = {.argv = argv,
         .env = server_env,
@@ -467,8 +263,9 @@ launch(struct mr_cluster *cluster, struct mr_err *err)
         .has_user = cluster->has_user};
     size_t n = 0;
 
-    if (!join(program, cluster->bin, "postgres"))
-        return refuse(err, MR_BAD_ARGUMENT, NULL, "the name is too long:", cluster->bin);
+    if (!mr_cluster_join(program, cluster->bin, "postgres"))
+        return mr_cluster_refuse(
+            err, MR_BAD_ARGUMENT, NULL, "the name is too long:", cluster->bin);
     argv[n++] = program;
     argv[n++] = "-D";
     argv[n++] = cluster->data;
@@ -520,7 +317,7 @@ wait_ready(struct mr_cluster *cluster, int64_t end_ms, struct mr_err *err)
         if (now_ms() < end_ms)
             continue;
         (void)mr_proc_stop(&cluster->server, SIGQUIT, STOP_MS);
-        return refuse(err, MR_TIMEOUT, "Its log may say why.",
+        return mr_cluster_refuse(err, MR_TIMEOUT, "Its log may say why.",
             "it did not become ready in time; the log is", cluster->log);
     }
     return MR_OK;
@@ -559,7 +356,7 @@ static enum mr_status
 copy_settings(struct mr_cluster *cluster, const char *const *settings, struct mr_err *err)
 {
     for (size_t i = 0; settings && settings[i]; i++) {
-        if (i == SETTINGS_MAX)
+        if (i == MR_CLUSTER_SETTINGS_MAX)
             return mr_err_set(
                 err, MR_TOO_BIG, "Too many settings for PostgreSQL.", NULL, NULL);
         cluster->settings[i] = strdup(settings[i]);
@@ -584,9 +381,7 @@ mr_cluster_start(
     cluster->timeout_ms = options->timeout_ms ? options->timeout_ms : START_MS;
     status = copy_settings(cluster, options->settings, err);
     if (!status)
-        status = choose_place(cluster, options, err);
-    if (!status)
-        status = choose_socket(cluster, err);
+        status = mr_cluster_place_choose(cluster, options, err);
     if (!status)
         status = find_programs(cluster, err);
     if (!status)

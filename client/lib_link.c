@@ -18,7 +18,6 @@
 #define SCAN_US 5000     /* deadlines are looked at no more often */
 #define POLL_MS_MAX 1000
 #define RECEIVE_MAX 256 /* messages a turn */
-#define HWM 64
 
 /* ---- Small things --------------------------------------------------------------------------- */
 
@@ -241,81 +240,6 @@ mr_lib_link_send(struct mr_lib_link *link)
 }
 
 static void
-set_option(void *socket, int option, int value)
-{
-    /* Only out of our own mistake could one of these be refused. */
-    MR_ASSERT(zmq_setsockopt(socket, option, &value, sizeof value) == 0);
-}
-
-static void *
-socket_new(void *context)
-{
-    void *socket = zmq_socket(context, ZMQ_DEALER);
-    int64_t bytes_max = MR_MESSAGE_BYTES_MAX;
-
-    if (!socket)
-        return NULL;
-    set_option(socket, ZMQ_LINGER, 0);
-    set_option(socket, ZMQ_SNDHWM, HWM);
-    set_option(socket, ZMQ_RCVHWM, HWM);
-    set_option(socket, ZMQ_IMMEDIATE, 1);
-    set_option(socket, ZMQ_IPV6, 1);
-    set_option(socket, ZMQ_RECONNECT_IVL, 100);
-    set_option(socket, ZMQ_RECONNECT_IVL_MAX, 1000);
-    set_option(socket, ZMQ_TCP_KEEPALIVE, 1);
-    set_option(socket, ZMQ_TCP_KEEPALIVE_IDLE, 10);
-    set_option(socket, ZMQ_TCP_KEEPALIVE_INTVL, 3);
-    set_option(socket, ZMQ_TCP_KEEPALIVE_CNT, 3);
-    MR_ASSERT(zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max) == 0);
-    return socket;
-}
-
-/* libzmq mends a broken connection by itself, and would hide from us that the broker at the
- * other end may be another one, which knows nothing of us: so it has to tell. */
-static void
-open_monitor(struct mr_lib_link *link)
-{
-    char address[64];
-
-    (void)snprintf(address, sizeof address, "inproc://monitor-%u", ++link->monitor_count);
-    if (zmq_socket_monitor(link->socket, address, ZMQ_EVENT_DISCONNECTED) != 0)
-        return;
-    link->monitor = zmq_socket(link->mr->context, ZMQ_PAIR);
-    if (!link->monitor)
-        return;
-    set_option(link->monitor, ZMQ_LINGER, 0);
-    if (zmq_connect(link->monitor, address) == 0)
-        return;
-    (void)zmq_close(link->monitor);
-    link->monitor = NULL;
-}
-
-static void
-read_monitor(struct mr_lib_link *link)
-{
-    char event[16];
-
-    if (!link->monitor || zmq_recv(link->monitor, event, sizeof event, ZMQ_DONTWAIT) < 0)
-        return;
-    (void)snprintf(link->text, sizeof link->text, "The connection to %s was lost.",
-        endpoint_of(link));
-    link->fall = MR_UNREACHABLE;
-}
-
-static void
-close_socket(struct mr_lib_link *link)
-{
-    if (link->socket) {
-        (void)zmq_socket_monitor(link->socket, NULL, 0);
-        (void)zmq_close(link->socket);
-    }
-    if (link->monitor)
-        (void)zmq_close(link->monitor);
-    link->socket = NULL;
-    link->monitor = NULL;
-}
-
-static void
 put_hello(struct mr_lib_link *link)
 {
     struct mr_hello hello = {.proto_min = MR_PROTO_VERSION,
@@ -333,17 +257,10 @@ static void
 connect_next(struct mr_lib_link *link, int64_t now)
 {
     link->fall = 0;
-    link->socket = socket_new(link->mr->context);
-    if (link->socket)
-        open_monitor(link);
-    if (!link->socket || zmq_connect(link->socket, endpoint_of(link)) != 0) {
-        link->fall = MR_UNREACHABLE;
-        (void)snprintf(link->text, sizeof link->text, "%s: %s.", endpoint_of(link),
-            zmq_strerror(errno));
-        link->state = MR_LIB_GREETING;
-        return;
-    }
     link->state = MR_LIB_GREETING;
+    mr_lib_socket_open(link, endpoint_of(link));
+    if (link->fall)
+        return;
     link->greet_until_us = now + GREET_US;
     put_hello(link);
 }
@@ -354,7 +271,7 @@ fall(struct mr_lib_link *link, int64_t now)
 {
     unsigned rounds;
 
-    close_socket(link);
+    mr_lib_socket_close(link);
     link->state = MR_LIB_DOWN;
     link->fall = 0;
     mr_wr_reset(&link->out);
@@ -454,6 +371,14 @@ on_event(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
     mr_lib_watch_on_event(link, msg);
 }
 
+static bool
+is_nil(struct mr_span value)
+{
+    struct mr_rd rd = mr_rd_open(value);
+
+    return value.n == 0 || mr_rd_skip_nil(&rd);
+}
+
 static void
 on_reply(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
 {
@@ -469,7 +394,11 @@ on_reply(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
         return;
     }
     mr_wr_reset(&req->bytes);
-    mr_wr_raw(&req->bytes, reply.result);
+    /* Where a method has only a sentence to say, that is its result. */
+    if (reply.code == MR_OK && reply.text.n && is_nil(reply.result))
+        mr_wr_str(&req->bytes, reply.text);
+    else
+        mr_wr_raw(&req->bytes, reply.result);
     mr_lib_link_end(
         link, req, req->bytes.status ? MR_NO_MEMORY : (int)reply.code, reply.text);
 }
@@ -613,7 +542,7 @@ turn(struct mr_lib_link *link)
     for (int i = 0; i < RECEIVE_MAX && link->socket && !link->fall; i++)
         if (!receive_one(link, now))
             break;
-    read_monitor(link);
+    mr_lib_socket_listen(link);
     if (link->socket && link->out.n && !link->fall)
         mr_lib_link_send(link);
     keep_alive(link, now);
@@ -638,7 +567,7 @@ say_bye(struct mr_lib_link *link)
         mr_put_bye(&link->out, 0, mr_span_str("closed"));
         mr_lib_link_send(link);
     }
-    close_socket(link);
+    mr_lib_socket_close(link);
 }
 
 void

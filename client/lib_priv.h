@@ -171,6 +171,12 @@ void mr_lib_link_send(struct mr_lib_link *link);
 int64_t mr_lib_link_backoff_us(
     struct mr_lib_link *link, unsigned n, int64_t base_us, int64_t cap_us);
 
+/* lib_socket.c. Open: on failure link->fall and link->text say so. Listen: has the connection
+ * broken? Then link->fall. */
+void mr_lib_socket_open(struct mr_lib_link *link, const char *endpoint);
+void mr_lib_socket_listen(struct mr_lib_link *link);
+void mr_lib_socket_close(struct mr_lib_link *link);
+
 /* lib_submit.c */
 void mr_lib_submit_admit(struct mr_lib_link *link, struct mr_lib_req *req);
 void mr_lib_submit_forget(struct mr_lib_link *link, struct mr_lib_req *req);

@@ -1,0 +1,117 @@
+#include "client/cli.h"
+
+static const struct mr_cli_option submit_options[] = {
+    {"wait", NULL, "wait for the end and print the result"},
+    {"id", "UUID", "the job's id (version 7); the same id again is the same job"},
+    {"queue", "NAME", "queue (default: default)"},
+    {"priority", "0-9", "9 first (default: 4)"},
+    {"lane", "KEY", "jobs of one queue, lane and priority start in order"},
+    {"delay", "TIME", "not before 250ms, 10s, 5m, 2h, 1d from now"},
+    {"at", "WHEN", "not before 2026-11-24T01:49:47Z, or +5m"},
+    {"expires", "WHEN", "not started later than this"},
+    {"job-timeout", "TIME", "of one attempt"},
+    {"attempts", "N", "at most so many"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option batch_options[] = {
+    {"no-wait", NULL, "do not wait for results, only until all jobs are durable"},
+    {"state", "FILE", "what makes it safe to run again (default: FILE.millrace-state)"},
+    {"again", NULL, "forget the state: submit everything anew, as new jobs"},
+    {"queue", "NAME", "queue for lines that name none"},
+    {"window", "N", "jobs under way at a time (default: 4096)"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option wait_options[] = {
+    {"for", "TIME", "at most so long (default: for ever)"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option jobs_options[] = {
+    {"state", "STATE",
+        "waiting, retrying, succeeded, failed, cancelled or expired (waiting includes "
+        "running)"},
+    {"kind", "KIND", "only this kind"},
+    {"queue", "NAME", "only this queue"},
+    {"since", "WHEN", "submitted at or after 2026-11-24T01:49:47Z, or -1h"},
+    {"until", "WHEN", "submitted before"},
+    {"limit", "N", "at most so many, newest first (default: 50)"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option migrate_options[] = {
+    {"pack", "NAME", "also the tables of a pack of kinds (ride)"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option config_options[] = {
+    {"origin", NULL, "say where each value comes from"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option dev_options[] = {
+    {"data", "DIR", "folder of the data (default: .millrace)"},
+    {"workers", "N", "worker processes (default: 1)"},
+    {"threads", "N", "threads of each (default: its own)"},
+    {"load", "FILE", "shared object with kinds; several with commas"},
+    {"front", "URL", "where front ends connect (default: a free port)"},
+    {"back", "URL", "where workers connect (default: a free port)"},
+    {"pack", "NAME", "also the tables of a pack of kinds (ride)"},
+    {"no-worker", NULL, "only PostgreSQL and the broker"},
+    {"only-database", NULL, "only PostgreSQL, migrated"},
+    {NULL, NULL, NULL},
+};
+
+const struct mr_cli_command mr_cli_commands[] = {
+    {"dev", "",
+        "Everything on this machine: PostgreSQL, broker, worker. Ctrl-C stops all.",
+        "millrace dev --workers 2 --threads 4", dev_options, 0, 0, false, mr_cmd_dev},
+    {"submit", "KIND [JSON|-|@FILE]", "Submit one job.",
+        "millrace submit test.sleep '{\"ms\":100}' --wait", submit_options, 1, 2, true,
+        mr_cmd_submit},
+    {"batch", "FILE.jsonl",
+        "Submit one job a line; results as JSON lines. Safe to run again.",
+        "millrace batch jobs.jsonl > results.jsonl", batch_options, 1, 1, true,
+        mr_cmd_batch},
+    {"wait", "ID...", "Wait for the end of jobs and print their results.",
+        "millrace wait 0198c0de-0000-7000-8000-000000000001", wait_options, 1,
+        MR_CLI_WORDS_MAX, true, mr_cmd_wait},
+    {"show", "ID", "Everything about one job: its row, attempts, result.",
+        "millrace show 0198c0de-0000-7000-8000-000000000001", NULL, 1, 1, true,
+        mr_cmd_show},
+    {"jobs", "", "List jobs, newest first.", "millrace jobs --state failed --since -1h",
+        jobs_options, 0, 0, true, mr_cmd_jobs},
+    {"queues", "", "List queues with what waits in them.", "millrace queues", NULL, 0, 0,
+        true, mr_cmd_list_queues},
+    {"workers", "", "List connected workers.", "millrace workers", NULL, 0, 0, true,
+        mr_cmd_list_workers},
+    {"kinds", "", "List kinds of jobs that workers offer.", "millrace kinds", NULL, 0, 0,
+        true, mr_cmd_list_kinds},
+    {"stats", "", "Counters of the broker.", "millrace stats -o json", NULL, 0, 0, true,
+        mr_cmd_list_stats},
+    {"pause", "QUEUE", "Start no more jobs of a queue; running ones end.",
+        "millrace pause nightly", NULL, 1, 1, true, mr_cmd_operate_pause},
+    {"resume", "QUEUE", "Start jobs of a paused queue again.", "millrace resume nightly",
+        NULL, 1, 1, true, mr_cmd_operate_resume},
+    {"cancel", "ID", "Cancel a job; a running one is asked to stop.",
+        "millrace cancel 0198c0de-0000-7000-8000-000000000001", NULL, 1, 1, true,
+        mr_cmd_operate_cancel},
+    {"explain", "ID", "Why is this job not running?",
+        "millrace explain 0198c0de-0000-7000-8000-000000000001", NULL, 1, 1, true,
+        mr_cmd_operate_explain},
+    {"drain", "", "Let the broker accept and start no more jobs, until it is restarted.",
+        "millrace drain", NULL, 0, 0, true, mr_cmd_operate_drain},
+    {"migrate", "", "Bring the tables of a database up to this version.",
+        "millrace migrate --database 'host=db dbname=millrace'", migrate_options, 0, 0,
+        false, mr_cmd_migrate},
+    {"config", "show|sample", "Print the settings, or a file to start from.",
+        "millrace config show --origin", config_options, 1, 1, false, mr_cmd_config},
+    {"completion", "bash", "Print the completion script for a shell.",
+        "source <(millrace completion bash)", NULL, 1, 1, false, mr_cmd_about_completion},
+    {"version", "", "Print the version.", "millrace version", NULL, 0, 0, false,
+        mr_cmd_about_version},
+    {"help", "[COMMAND]", "Explain a command.", "millrace help submit", NULL, 0, 1, false,
+        mr_cmd_about_help},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, false, NULL},
+};
