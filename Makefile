@@ -259,8 +259,13 @@ test: deps
 .PHONY: bench bench-built
 bench: deps
 	$(Q)$(AGAIN) bench-built
-bench-built: all $(BENCH)
-	$(Q)for b in $(BENCH); do B=$(B) "$$b" || exit 1; done
+bench-built: all $(BENCH) $(LOADABLE)
+	$(Q)for b in $(BENCH); do "$$b" || exit 1; done
+
+# One of them: make bench-e2e
+.PHONY: $(BENCH:$(B)/tests/bench/%_bench=bench-%)
+$(BENCH:$(B)/tests/bench/%_bench=bench-%): bench-%: all $(B)/tests/bench/%_bench $(LOADABLE)
+	$(Q)$(B)/tests/bench/$*_bench
 
 .PHONY: asan asan-built tsan tsan-built fuzz fuzz-built
 asan: deps

@@ -39,8 +39,6 @@ enum {
  * third call: enough that a missing key never goes unnoticed, even in a short run. */
 #define PROVIDER_SEED 26
 
-extern char **environ;
-
 struct demo {
     const char *map, *folder, *program;
     bool breaks, is_only_rush;
@@ -150,6 +148,8 @@ open_client(struct demo *demo, struct mr_err *err)
 static enum mr_status
 start_programs(struct demo *demo, struct mr_err *err)
 {
+    struct mr_stack_options options = {
+        .map_path = demo->plan.map_path, .pays_without_key = demo->breaks};
     enum mr_status status;
 
     mr_demo_show_begin(&demo->show, "Payment provider, broker, two workers");
@@ -157,7 +157,7 @@ start_programs(struct demo *demo, struct mr_err *err)
     if (!status)
         status = mr_stack_broker(&demo->stack, err);
     if (!status)
-        status = mr_stack_workers(&demo->stack, demo->plan.map_path, demo->breaks, err);
+        status = mr_stack_workers(&demo->stack, &options, err);
     if (!status)
         status = open_client(demo, err);
     if (status)
@@ -367,25 +367,6 @@ run(struct demo *demo, struct mr_err *err)
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
-/* Nothing that the caller has set for other millraces must reach ours. */
-static void
-forget_settings(void)
-{
-    char name[128];
-
-    for (char **entry = environ; *entry;) {
-        size_t n = strcspn(*entry, "=");
-
-        if (strncmp(*entry, "MILLRACE_", 9) != 0 || n >= sizeof name) {
-            entry++;
-            continue;
-        }
-        memcpy(name, *entry, n);
-        name[n] = '\0';
-        unsetenv(name); /* moves the next one here */
-    }
-}
-
 static bool
 read_options(int argc, char **argv, struct demo *demo)
 {
@@ -443,7 +424,6 @@ main(int argc, char **argv)
                         " [--folder DIR]\n");
         return EXIT_USAGE;
     }
-    forget_settings();
     mr_demo_show_open(&demo.show);
     demo.feed = (struct mr_demo_feed){.plan = &demo.plan,
         .show = &demo.show,

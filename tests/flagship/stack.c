@@ -15,6 +15,8 @@
 #include "schemas/sql/migrate.h"
 #include "schemas/sql/pg.h"
 
+extern char **environ;
+
 enum { READY_MS = 30000, STOP_MS = 15000, TREE_FDS = 16, PATH_BYTES = 2200 };
 
 static enum mr_status
@@ -31,6 +33,25 @@ remove_one(const char *path, const struct stat *facts, int kind, struct FTW *wal
 {
     (void)facts, (void)kind, (void)walk;
     return remove(path);
+}
+
+/* Nothing that the caller has set for other millraces must reach ours. */
+static void
+forget_settings(void)
+{
+    char name[128];
+
+    for (char **entry = environ; *entry;) {
+        size_t n = strcspn(*entry, "=");
+
+        if (strncmp(*entry, "MILLRACE_", 9) != 0 || n >= sizeof name) {
+            entry++;
+            continue;
+        }
+        memcpy(name, *entry, n);
+        name[n] = '\0';
+        unsetenv(name); /* moves the next one here */
+    }
 }
 
 /* mkdir -p */
@@ -56,6 +77,7 @@ mr_stack_open(struct mr_stack *stack, const char *folder, struct mr_err *err)
     char lock[PATH_BYTES], absolute[PATH_MAX];
 
     *stack = (struct mr_stack){.lock = -1};
+    forget_settings();
     if (strlen(folder) > sizeof stack->folder / 2 || !make_folder(folder) ||
         !realpath(folder, absolute) || strlen(absolute) >= sizeof stack->folder)
         return fail(err, MR_DENIED, what, folder, "Run make where you may write.");
@@ -181,7 +203,6 @@ enum mr_status
 mr_stack_broker(struct mr_stack *stack, struct mr_err *err)
 {
     char path[PATH_BYTES];
-    /* No settings of whoever runs this: only the flags count. */
     const char *argv[16] = {"millrace-broker", "--config", "/dev/null", "--database",
         mr_cluster_conninfo(stack->cluster)};
     enum mr_status status =
@@ -197,9 +218,13 @@ mr_stack_broker(struct mr_stack *stack, struct mr_err *err)
 }
 
 enum mr_status
-mr_stack_workers(struct mr_stack *stack, const char *map_path, bool pays_without_key,
-    struct mr_err *err)
+mr_stack_workers(
+    struct mr_stack *stack, const struct mr_stack_options *options, struct mr_err *err)
 {
+    const char *const given[][2] = {{"--map", options->map_path},
+        {"--pay-url", stack->pay_url[0] ? stack->pay_url : NULL},
+        {"--load", options->load},
+        {"--pay-without-key", options->pays_without_key ? "yes" : NULL}};
     enum mr_status status = MR_OK;
     char name[32], threads[8];
 
@@ -207,17 +232,14 @@ mr_stack_workers(struct mr_stack *stack, const char *map_path, bool pays_without
     for (int i = 0; i < MR_STACK_WORKERS && !status; i++) {
         const char *argv[24] = {"millrace-worker", "--config", "/dev/null", "--endpoint",
             stack->back, "--database", mr_cluster_conninfo(stack->cluster), "--threads",
-            threads, "--name", name, "--pay-without-key",
-            pays_without_key ? "yes" : "no"};
-        int n = 13;
+            threads, "--name", name};
+        size_t n = 11;
 
-        if (map_path) {
-            argv[n++] = "--map";
-            argv[n++] = map_path;
-        }
-        if (stack->pay_url[0]) {
-            argv[n++] = "--pay-url";
-            argv[n++] = stack->pay_url;
+        for (size_t k = 0; k < sizeof given / sizeof *given; k++) {
+            if (given[k][1]) {
+                argv[n++] = given[k][0];
+                argv[n++] = given[k][1];
+            }
         }
         snprintf(name, sizeof name, "worker-%d", i + 1);
         status = start(stack, &stack->workers[i], argv, name, "--ready-file", err);
@@ -265,4 +287,17 @@ mr_stack_close(struct mr_stack *stack)
     if (stack->lock >= 0)
         close(stack->lock);
     stack->lock = -1;
+}
+
+void
+mr_stack_remove(struct mr_stack *stack)
+{
+    char lock[PATH_BYTES];
+
+    mr_stack_close(stack);
+    if (!stack->folder[0])
+        return;
+    snprintf(lock, sizeof lock, "%s.lock", stack->folder);
+    (void)nftw(stack->folder, remove_one, TREE_FDS, FTW_DEPTH | FTW_PHYS);
+    (void)unlink(lock);
 }

@@ -24,7 +24,7 @@ struct mr_stack {
     char provider_log[2100];
 };
 
-/* Make the folder empty, one flagship at a time: MR_BUSY while another one has it, MR_DENIED. */
+/* Forget the caller's settings (MILLRACE_*) so that only ours count, make the folder empty, one flagship at a time: MR_BUSY while another one has it, MR_DENIED. */
 enum mr_status mr_stack_open(
     struct mr_stack *stack, const char *folder, struct mr_err *err) MR_MUST_CHECK;
 
@@ -36,10 +36,16 @@ enum mr_status mr_stack_database(
 enum mr_status mr_stack_provider(
     struct mr_stack *stack, uint64_t seed, struct mr_err *err) MR_MUST_CHECK;
 enum mr_status mr_stack_broker(struct mr_stack *stack, struct mr_err *err) MR_MUST_CHECK;
-/* Ready when the broker has welcomed both. Without a map (NULL) they do not offer the kinds that
- * need one, without a provider not those that pay. */
-enum mr_status mr_stack_workers(struct mr_stack *stack, const char *map_path,
-    bool pays_without_key, struct mr_err *err) MR_MUST_CHECK;
+/* NULL: not given to the workers, who then do not offer the kinds that need it. */
+struct mr_stack_options {
+    const char *map_path;
+    const char *load; /* a shared object with kinds */
+    bool pays_without_key;
+};
+
+/* Ready when the broker has welcomed both. */
+enum mr_status mr_stack_workers(struct mr_stack *stack,
+    const struct mr_stack_options *options, struct mr_err *err) MR_MUST_CHECK;
 
 /* NULL while all of them run, else the name of one that has ended. */
 const char *mr_stack_missing(struct mr_stack *stack);
@@ -47,5 +53,7 @@ const char *mr_stack_missing(struct mr_stack *stack);
 /* In order: workers, broker, provider, PostgreSQL. Fine on what was never started. */
 void mr_stack_stop_programs(struct mr_stack *stack);
 void mr_stack_close(struct mr_stack *stack);
+/* Closes it and removes its folder. */
+void mr_stack_remove(struct mr_stack *stack);
 
 #endif
