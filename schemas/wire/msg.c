@@ -1,3 +1,5 @@
+#include "schemas/wire/msg.h"
+
 #include "schemas/wire/msg_priv.h"
 
 #define FIELDS_MAX 15u
