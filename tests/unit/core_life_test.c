@@ -55,10 +55,630 @@ START_TEST(a_job_is_stored_then_acknowledged_then_sent_then_finished)
 }
 END_TEST
 
+/* ---- time --------------------------------------------------------------------------------------- */
+
+/* Due 250 ms after acceptance: not a tick before, and the core says when to look. */
+START_TEST(a_delayed_job_starts_on_time)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    int64_t next;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 4, 4, NULL);
+    job = rig_job(&rig);
+    job.delay_ms = 250;
+    rig_submit(&rig, 0, &job);
+    ck_assert_int_eq(
+        rig_last(&rig, MR_ACT_STORE)->op.job.run_at_us, RIG_WALL_US + 250000);
+    ck_assert_uint_eq(rig_last(&rig, MR_ACT_STORE)->op.job.delay_ms, 0);
+    rig_move(&rig, 40000); /* the commit takes a while: the delay does not begin anew */
+    rig_commit(&rig);
+    ck_assert_str_eq(rig_state(&rig, job.id), "waiting");
+    next = rig_tick(&rig);
+    ck_assert_int_le(next, 1000000000 + 250000);
+    rig_move(&rig, 250000 - 40000 - 1);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
+    rig_move(&rig, 1);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* Ticks only when the core asks for them: 200 delays of 0 to 60 s, each at most 1 ms late. */
+START_TEST(the_time_of_the_next_tick_is_never_too_late)
+{
+    struct rig rig;
+    int64_t due[200];
+    struct mr_uuid ids[200];
+    uint32_t started = 0;
+
+    rig_init(&rig);
+    rig.conf.heartbeat_ms = 1000000;
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1000, 1000, NULL);
+    for (uint32_t i = 0; i < 200; i++) {
+        struct mr_job_new job = rig_job(&rig);
+
+        job.run_at_us = RIG_WALL_US + 1 + (int64_t)i * i * 1500 + (int64_t)i * 37;
+        due[i] = job.run_at_us;
+        ids[i] = rig_accept(&rig, &job);
+    }
+    rig_forget(&rig);
+    while (started < 200) {
+        int64_t next = rig_tick(&rig);
+
+        for (; started < rig_said(&rig, MR_ACT_JOB); started++) {
+            ck_assert(
+                mr_uuid_eq(rig_nth(&rig, MR_ACT_JOB, started)->job.id, ids[started]));
+            ck_assert_int_ge(rig.now.wall_us, due[started]);
+            ck_assert_int_le(rig.now.wall_us, due[started] + 1000);
+        }
+        ck_assert(started == 200 || (next > rig.now.mono_us && next < INT64_MAX));
+        if (started < 200)
+            rig_move(&rig, next - rig.now.mono_us);
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(what_expires_while_it_waits_or_is_ready_is_not_started)
+{
+    struct rig rig;
+    struct mr_job_new job;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    job = rig_job(&rig);
+    job.expires_at_us = RIG_WALL_US + 1000000;
+    rig_submit(&rig, MR_SUBMIT_WATCH, &job);
+    rig_commit(&rig);
+    rig_move(&rig, 999000);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, job.id), "ready");
+    rig_move(&rig, 1000);
+    rig_worker(&rig, 2, 4, 4, NULL);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_STORE)->op.type, MR_STORE_RESULT);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_STORE)->op.outcome, MR_OUT_EXPIRED);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 0); /* not before it is durable */
+    rig_commit(&rig);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.outcome, MR_OUT_EXPIRED);
+    ck_assert_uint_eq(rig_stats(&rig).expired, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* The wall clock is set back 10 s: a delay goes on as it was, an expiry waits for the wall. */
+START_TEST(a_step_of_the_wall_clock)
+{
+    struct rig rig;
+    struct mr_job_new delayed, expiring;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    delayed = rig_job(&rig);
+    delayed.delay_ms = 1000;
+    rig_accept(&rig, &delayed);
+    expiring = rig_job(&rig);
+    expiring.expires_at_us = RIG_WALL_US + 1000000;
+    rig_accept(&rig, &expiring);
+    rig.now.wall_us -= 10000000;
+    rig_move(&rig, 1001000);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, delayed.id), "ready");
+    ck_assert_str_eq(rig_state(&rig, expiring.id), "ready");
+    rig_move(&rig, 10000000);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, expiring.id), "settling");
+    rig_commit(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* ---- reports --------------------------------------------------------------------------------------- */
+
+static struct mr_uuid
+sent_job(struct rig *rig, struct mr_job_new job)
+{
+    struct mr_uuid id;
+
+    rig_submit(rig, MR_SUBMIT_WATCH, &job);
+    rig_commit(rig);
+    id = job.id;
+    rig_tick(rig);
+    ck_assert_str_eq(rig_state(rig, id), "running");
+    rig_forget(rig);
+    return id;
+}
+
+/* base 1 s: after the first failure 0.8 to 1.2 s, after the second 1.6 to 2.4 s, then the end. */
+START_TEST(failures_are_retried_with_backoff_and_then_it_is_over)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig.conf.heartbeat_ms = 100000;
+    rig_start(&rig);
+    rig_worker(&rig, 2, 4, 40, NULL);
+    job = rig_job(&rig);
+    job.attempts_max = 3;
+    id = sent_job(&rig, job);
+    for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+        int64_t base_us = attempt * 1000000;
+        const struct mr_store_op *op;
+
+        rig_report(&rig, 2, id, attempt, MR_DID_FAIL);
+        op = &rig_last(&rig, MR_ACT_STORE)->op;
+        ck_assert_int_eq(op->type, MR_STORE_ATTEMPT);
+        ck_assert_int_eq(op->attempt_outcome, MR_ATTEMPT_FAILED);
+        ck_assert_uint_eq(op->attempt, attempt);
+        ck_assert_int_ge(op->retry_at_us - rig.now.wall_us, base_us * 8 / 10);
+        ck_assert_int_le(op->retry_at_us - rig.now.wall_us, base_us * 12 / 10);
+        ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 0);
+        rig_commit(&rig);
+        ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 1); /* durable now */
+        ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_RETRYING);
+        ck_assert_str_eq(rig_last(&rig, MR_ACT_EVENT)->text, "oops");
+        ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.at_us, op->retry_at_us);
+        ck_assert_str_eq(rig_state(&rig, id), "waiting");
+        rig_forget(&rig);
+        rig_move(&rig, base_us * 12 / 10);
+        rig_tick(&rig);
+        ck_assert_uint_eq(rig_last(&rig, MR_ACT_JOB)->job.attempt, attempt + 1);
+        rig_forget(&rig);
+    }
+    rig_report(&rig, 2, id, 3, MR_DID_FAIL);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_STORE), 2);
+    ck_assert_int_eq(rig_nth(&rig, MR_ACT_STORE, 0)->op.type, MR_STORE_ATTEMPT);
+    ck_assert_int_eq(rig_nth(&rig, MR_ACT_STORE, 0)->op.retry_at_us, 0);
+    ck_assert_int_eq(rig_nth(&rig, MR_ACT_STORE, 1)->op.type, MR_STORE_RESULT);
+    ck_assert_int_eq(rig_nth(&rig, MR_ACT_STORE, 1)->op.outcome, MR_FAILED);
+    rig_answer(&rig, MR_OK);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 0);
+    rig_answer(&rig, MR_OK);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 1);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_FINISHED);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.outcome, MR_FAILED);
+    ck_assert_str_eq(rig_last(&rig, MR_ACT_EVENT)->text, "oops");
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(do_not_retry_is_heeded)
+{
+    struct rig rig;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 4, 40, NULL);
+    id = sent_job(&rig, rig_job(&rig));
+    rig_report(&rig, 2, id, 1, MR_DID_FAIL_FOR_GOOD);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_STORE), 2);
+    rig_commit(&rig);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.outcome, MR_FAILED);
+    ck_assert_uint_eq(rig_stats(&rig).failed, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(a_snooze_spends_no_attempt)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 4, 40, NULL);
+    job = rig_job(&rig);
+    job.attempts_max = 1;
+    id = sent_job(&rig, job);
+    for (uint32_t attempt = 1; attempt <= 5; attempt++) {
+        rig_done(&rig, 2,
+            (struct mr_done){.id = id,
+                .attempt = attempt,
+                .report = MR_DID_SNOOZE,
+                .retry_after_ms = 700});
+        ck_assert_int_eq(
+            rig_last(&rig, MR_ACT_STORE)->op.attempt_outcome, MR_ATTEMPT_SNOOZED);
+        ck_assert_int_eq(
+            rig_last(&rig, MR_ACT_STORE)->op.retry_at_us, rig.now.wall_us + 700000);
+        rig_commit(&rig);
+        rig_move(&rig, 700000);
+        mr_core_heard(rig.core, rig.now, 2);
+        rig_tick(&rig);
+        ck_assert_uint_eq(rig_last(&rig, MR_ACT_JOB)->job.attempt, attempt + 1);
+    }
+    ck_assert_uint_eq(rig_stats(&rig).snoozed, 5);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(what_is_given_back_goes_to_the_front)
+{
+    struct rig rig;
+    struct mr_uuid a, b, c;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 2, 2, NULL);
+    a = rig_ready(&rig);
+    b = rig_ready(&rig);
+    c = rig_ready(&rig);
+    rig_tick(&rig);
+    rig_forget(&rig);
+    rig_report(&rig, 2, b, 1, MR_DID_GIVE_BACK);
+    rig_report(&rig, 2, a, 1, MR_DID_GIVE_BACK);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_STORE), 0); /* no row */
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 2);
+    rig_report(&rig, 2, a, 1, MR_DID_GIVE_BACK); /* sent twice */
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_STALE);
+    mr_core_credit(rig.core, rig.now, 2, 5);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 3);
+    ck_assert(mr_uuid_eq(rig_nth(&rig, MR_ACT_JOB, 2)->job.id, c));
+    ck_assert_uint_eq(rig_nth(&rig, MR_ACT_JOB, 0)->job.attempt, 2); /* a new number */
+    ck_assert_uint_eq(rig_stats(&rig).given_back, 2);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(a_report_that_is_not_current_changes_nothing)
+{
+    struct rig rig;
+    struct mr_uuid id, other;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 1, NULL);
+    rig_worker(&rig, 3, 1, 0, NULL);
+    id = sent_job(&rig, rig_job(&rig));
+    other = rig_ready(&rig);
+    rig_report(&rig, 3, id, 1, MR_DID_SUCCEED); /* another worker's */
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_STALE);
+    rig_report(&rig, 2, id, 2, MR_DID_SUCCEED); /* another attempt */
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_STALE);
+    rig_report(&rig, 2, other, 1, MR_DID_SUCCEED); /* never sent */
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_STALE);
+    rig_report(&rig, 2, rig_id(&rig), 1, MR_DID_FAIL); /* never heard of */
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_STALE);
+    rig_done(&rig, 2, (struct mr_done){.id = id, .attempt = 1, .report = 99});
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_BAD_ARGUMENT);
+    rig_done(&rig, 2,
+        (struct mr_done){
+            .id = id, .attempt = 1, .report = MR_WAS_FINISHED, .outcome = 9});
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_BAD_ARGUMENT);
+    ck_assert_str_eq(rig_state(&rig, id), "running");
+    ck_assert_str_eq(rig_state(&rig, other), "ready");
+    ck_assert_uint_eq(rig_stats(&rig).stale, 4);
+    rig_report(&rig, 0, id, 1, MR_DID_SUCCEED); /* a client is no worker */
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ERROR)->action.code, MR_NO_SESSION);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(was_finished_tells_what_is_stored)
+{
+    struct rig rig;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 1, NULL);
+    id = sent_job(&rig, rig_job(&rig));
+    rig_done(&rig, 2,
+        (struct mr_done){
+            .id = id, .attempt = 1, .report = MR_WAS_FINISHED, .outcome = MR_FAILED});
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.outcome, MR_FAILED);
+    ck_assert_uint_eq(rig_stats(&rig).failed, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(the_doorbell_is_heard_once_a_message)
+{
+    struct rig rig;
+    struct mr_uuid id;
+    struct mr_done done;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 1, NULL);
+    id = sent_job(&rig, rig_job(&rig));
+    done = (struct mr_done){.id = id, .attempt = 1, .report = MR_DID_SUCCEED};
+    mr_core_done_open(rig.core, rig.now, 2, 1, MR_DONE_DOORBELL, 2);
+    mr_core_done(rig.core, rig.now, &done);
+    mr_core_done(rig.core, rig.now, &done);
+    mr_core_done_close(rig.core, rig.now);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_SWEEP), 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* timeout 1 s, slack 0.5 s: with an idle thread at 1.5 s after it was sent. */
+START_TEST(a_worker_that_does_not_enforce_a_timeout)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig.conf.timeout_slack_ms = 500;
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 4, NULL);
+    job = rig_job(&rig);
+    job.timeout_ms = 1000;
+    id = sent_job(&rig, job);
+    rig_move(&rig, 1499000);
+    mr_core_heard(rig.core, rig.now, 2);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, id), "running");
+    rig_move(&rig, 1000);
+    rig_tick(&rig);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REVOKE)->revoked.why, MR_WHY_TIMED_OUT);
+    ck_assert_int_eq(
+        rig_last(&rig, MR_ACT_STORE)->op.attempt_outcome, MR_ATTEMPT_TIMED_OUT);
+    rig_commit(&rig);
+    ck_assert_str_eq(rig_state(&rig, id), "waiting"); /* it counts as a failure */
+    ck_assert_uint_eq(rig_stats(&rig).timed_out, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* One thread, two jobs of 1 s each: the second may take its turn after the first. */
+START_TEST(what_is_queued_in_a_worker_has_more_time)
+{
+    struct rig rig;
+    struct mr_job_new first, second;
+
+    rig_init(&rig);
+    rig.conf.timeout_slack_ms = 500;
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 4, NULL);
+    first = rig_job(&rig);
+    second = rig_job(&rig);
+    first.timeout_ms = second.timeout_ms = 1000;
+    rig_accept(&rig, &first);
+    rig_accept(&rig, &second);
+    rig_tick(&rig);
+    rig_move(&rig, 1500000);
+    mr_core_heard(rig.core, rig.now, 2);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, first.id), "settling");
+    ck_assert_str_eq(rig_state(&rig, second.id), "running");
+    rig_move(&rig, 1000000);
+    mr_core_heard(rig.core, rig.now, 2);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, second.id), "settling");
+    rig_commit(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* ---- cancel ------------------------------------------------------------------------------------------ */
+
+START_TEST(cancelling_what_does_not_run)
+{
+    struct rig rig;
+    struct mr_job_new storing, delayed;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    delayed = rig_job(&rig);
+    delayed.delay_ms = 60000;
+    rig_accept(&rig, &delayed);
+    id = rig_ready(&rig);
+    storing = rig_job(&rig);
+    rig_submit(&rig, 0, &storing);
+    mr_core_cancel(rig.core, rig.now, 1, 21, delayed.id);
+    mr_core_cancel(rig.core, rig.now, 1, 22, id);
+    mr_core_cancel(rig.core, rig.now, 1, 23, storing.id);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0); /* nothing is durable yet */
+    rig_commit(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 3);
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_int_eq(rig_nth(&rig, MR_ACT_REPLY, i)->action.code, MR_OK);
+    ck_assert_uint_eq(rig_stats(&rig).cancelled, 3);
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(cancelling_what_runs_asks_its_worker)
+{
+    static const struct {
+        enum mr_report report;
+        enum mr_status reply;
+    } cases[] = {
+        {MR_DID_CANCEL, MR_OK},
+        {MR_DID_FAIL, MR_OK},
+        {MR_DID_SNOOZE, MR_OK},
+        {MR_DID_GIVE_BACK, MR_OK},
+        {MR_DID_SUCCEED, MR_FINISHED},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig rig;
+        struct mr_uuid id;
+
+        rig_init(&rig);
+        rig_start(&rig);
+        rig_worker(&rig, 2, 1, 4, NULL);
+        id = sent_job(&rig, rig_job(&rig));
+        mr_core_cancel(rig.core, rig.now, 1, 21, id);
+        ck_assert_int_eq(rig_last(&rig, MR_ACT_REVOKE)->revoked.why, MR_WHY_CANCELLED);
+        ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0);
+        rig_report(&rig, 2, id, 1, cases[i].report);
+        rig_commit(&rig);
+        ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, cases[i].reply);
+        ck_assert_uint_eq(rig_last(&rig, MR_ACT_REPLY)->action.corr, 21);
+        ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
+        rig_stop(&rig);
+    }
+}
+END_TEST
+
+START_TEST(cancelling_what_is_not_in_memory_asks_the_database)
+{
+    struct rig rig;
+    struct mr_found found = {0};
+
+    rig_init(&rig);
+    rig_start(&rig);
+    found.id = rig_id(&rig);
+    mr_core_cancel(rig.core, rig.now, 1, 21, found.id);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
+    mr_core_found(rig.core, rig.now, &found);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_NO_JOB);
+    found.exists = found.is_finished = true;
+    found.outcome = MR_SUCCEEDED;
+    mr_core_cancel(rig.core, rig.now, 1, 22, found.id);
+    mr_core_found(rig.core, rig.now, &found);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_FINISHED);
+    ck_assert_uint_eq(rig_stats(&rig).watches, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(somebody_elses_result_stands_against_ours)
+{
+    struct rig rig;
+    struct mr_uuid id;
+    struct rig_said *row;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    id = rig_ready(&rig);
+    rig_forget(&rig);
+    mr_core_cancel(rig.core, rig.now, 1, 21, id);
+    row = rig_nth(&rig, MR_ACT_STORE, 0);
+    row->op.found_outcome = MR_SUCCEEDED;
+    rig_answer(&rig, MR_FINISHED);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_FINISHED);
+    ck_assert_uint_eq(rig_stats(&rig).succeeded, 1);
+    ck_assert_uint_eq(rig_stats(&rig).cancelled, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* ---- watching ----------------------------------------------------------------------------------------- */
+
+START_TEST(watchers_hear_what_happens_until_they_leave)
+{
+    struct rig rig;
+    struct mr_uuid id;
+    struct mr_held held = {.attempt = 1, .permille = 250, .text = mr_span_str("halfway")};
+    struct mr_core_job_info info;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 4, NULL);
+    id = rig_ready(&rig);
+    mr_core_watch(rig.core, rig.now, 0, id, true);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_WAITING);
+    mr_core_watch(rig.core, rig.now, 0, id, true); /* twice is once */
+    mr_core_watch(rig.core, rig.now, 1, id, true);
+    rig_tick(&rig);
+    rig_forget(&rig);
+    held.id = id;
+    mr_core_held(rig.core, rig.now, 2, &held);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 2);
+    ck_assert_uint_eq(rig_last(&rig, MR_ACT_EVENT)->event.permille, 250);
+    ck_assert_str_eq(rig_last(&rig, MR_ACT_EVENT)->text, "halfway");
+    mr_core_held(rig.core, rig.now, 2, &held); /* nothing new */
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 2);
+    ck_assert_int_eq(mr_core_job(rig.core, id, &info), MR_OK);
+    ck_assert_uint_eq(info.permille, 250);
+    ck_assert(mr_span_is(info.progress, "halfway"));
+    mr_core_watch(rig.core, rig.now, 1, id, false);
+    mr_core_check(rig.core);
+    mr_core_leaves(rig.core, rig.now, 0, mr_span_str("bye"));
+    rig_report(&rig, 2, id, 1, MR_DID_SUCCEED);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 2);
+    ck_assert_uint_eq(rig_stats(&rig).watches, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(watching_what_is_not_in_memory)
+{
+    struct rig rig;
+    struct mr_found found = {.exists = true, .is_finished = true, .outcome = MR_FAILED};
+
+    rig_init(&rig);
+    rig.conf.watches_max = 2;
+    rig_start(&rig);
+    found.id = rig_id(&rig);
+    mr_core_watch(rig.core, rig.now, 0, found.id, true);
+    mr_core_watch(rig.core, rig.now, 1, found.id, true);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1); /* one question for both */
+    mr_core_watch(rig.core, rig.now, 0, rig_id(&rig), true);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ERROR)->action.code, MR_BUSY);
+    found.text = mr_span_str("why");
+    mr_core_found(rig.core, rig.now, &found);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 2);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.outcome, MR_FAILED);
+    ck_assert_str_eq(rig_last(&rig, MR_ACT_EVENT)->text, "why");
+    ck_assert_uint_eq(rig_stats(&rig).watches, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* A client that left gets no ACK, and its number may be another's by then. */
+START_TEST(an_acknowledgement_is_for_the_session_that_asked)
+{
+    struct rig rig;
+    struct mr_job_new job;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_forget(&rig);
+    job = rig_job(&rig);
+    rig_submit(&rig, MR_SUBMIT_WATCH, &job);
+    mr_core_leaves(rig.core, rig.now, 0, mr_span_str("bye"));
+    ck_assert_int_eq(
+        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("another")), MR_OK);
+    rig_commit(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 0);
+    ck_assert_str_eq(rig_state(&rig, job.id), "ready");
+    rig_stop(&rig);
+}
+END_TEST
+
 static void
 add(TCase *tcase)
 {
     tcase_add_test(tcase, a_job_is_stored_then_acknowledged_then_sent_then_finished);
+    tcase_add_test(tcase, a_delayed_job_starts_on_time);
+    tcase_add_test(tcase, the_time_of_the_next_tick_is_never_too_late);
+    tcase_add_test(tcase, what_expires_while_it_waits_or_is_ready_is_not_started);
+    tcase_add_test(tcase, a_step_of_the_wall_clock);
+    tcase_add_test(tcase, failures_are_retried_with_backoff_and_then_it_is_over);
+    tcase_add_test(tcase, do_not_retry_is_heeded);
+    tcase_add_test(tcase, a_snooze_spends_no_attempt);
+    tcase_add_test(tcase, what_is_given_back_goes_to_the_front);
+    tcase_add_test(tcase, a_report_that_is_not_current_changes_nothing);
+    tcase_add_test(tcase, was_finished_tells_what_is_stored);
+    tcase_add_test(tcase, the_doorbell_is_heard_once_a_message);
+    tcase_add_test(tcase, a_worker_that_does_not_enforce_a_timeout);
+    tcase_add_test(tcase, what_is_queued_in_a_worker_has_more_time);
+    tcase_add_test(tcase, cancelling_what_does_not_run);
+    tcase_add_test(tcase, cancelling_what_runs_asks_its_worker);
+    tcase_add_test(tcase, cancelling_what_is_not_in_memory_asks_the_database);
+    tcase_add_test(tcase, somebody_elses_result_stands_against_ours);
+    tcase_add_test(tcase, watchers_hear_what_happens_until_they_leave);
+    tcase_add_test(tcase, watching_what_is_not_in_memory);
+    tcase_add_test(tcase, an_acknowledgement_is_for_the_session_that_asked);
 }
 
 int
