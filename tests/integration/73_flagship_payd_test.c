@@ -90,6 +90,7 @@ post(const char *key, const char *body, const char *path, char answer[256])
         headers = curl_slist_append(headers, line);
     answer[0] = '\0';
     curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     if (body)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
