@@ -203,6 +203,7 @@ $(B)/millrace.pc: client/millrace.pc.in Makefile
 ARCHIVES_core := $(LIBCORE)
 ARCHIVES_broker := $(LIBBROKER) $(LIBCORE)
 ARCHIVES_road := $(LIBROAD)
+ARCHIVES_flagship := $(LIBFLAGSHIP) $(LIBROAD)
 ARCHIVES_kinds := $(LIBKINDS) $(LIBWORKER) $(LIBROAD)
 ARCHIVES_worker := $(LIBWORKER) $(LIBKINDS) $(LIBROAD) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_client := $(LIBCLI) $(LIBCLIENT) $(LIBSUPPORT)

@@ -73,7 +73,7 @@ static enum mr_status
 load_plan(struct demo *demo, struct mr_err *err)
 {
     struct mr_demo_plan *plan = &demo->plan;
-    char folder[PATH_MAX];
+    char folder[PATH_MAX], junctions[32];
     enum mr_status status;
 
     mr_demo_show_begin(&demo->show, "Streets and requests");
@@ -87,9 +87,10 @@ load_plan(struct demo *demo, struct mr_err *err)
     if (status)
         return status;
     mr_demo_show_end(&demo->show,
-        "%u junctions, %.1f km usable by %s, %u street names; %u requests%s",
-        mr_road_junctions(plan->road), (double)mr_graph_length_cm(plan->graph) / 1e5,
-        plan->vehicle_class, mr_road_street_names(plan->road), plan->count,
+        "%s junctions, %.1f km usable by %s, %u street names; %u requests%s",
+        mr_demo_show_grouped(mr_road_junctions(plan->road), junctions),
+        (double)mr_graph_length_cm(plan->graph) / 1e5, plan->vehicle_class,
+        mr_road_street_names(plan->road), plan->count,
         plan->is_generated ? " of our own (a fixed seed)" : "");
     return MR_OK;
 }
@@ -178,14 +179,16 @@ static enum mr_status
 check_ep(struct demo *demo, struct mr_err *err)
 {
     const struct mr_demo_ep *ep = &demo->ep;
+    char pairs[32];
 
     if (ep->state != MR_DEMO_EP_RIGHT)
         return mr_err_set(err, MR_INTERNAL, "calc.ep, class S, is wrong", ep->why,
             "The published counts are in tests/flagship/demo_ep.c.");
     mr_demo_show_line(&demo->show,
-        "beside it: calc.ep class S, 256 blocks: %lld pairs and all ring counts as"
+        "beside it: calc.ep class S, 256 blocks: %s pairs and all ring counts as"
         " published (%.1f s)",
-        (long long)ep->pairs, (double)(ep->ended_us - ep->began_us) / 1e6);
+        mr_demo_show_grouped(ep->pairs, pairs),
+        (double)(ep->ended_us - ep->began_us) / 1e6);
     return MR_OK;
 }
 
@@ -245,7 +248,7 @@ judge(struct demo *demo, struct mr_err *err)
         .provider_log = demo->stack.provider_log,
         .prefixes = demo->is_only_rush ? prefixes + 1 : prefixes,
         .phases = demo->is_only_rush ? 1 : 2};
-    char svg[PATH_MAX];
+    char svg[PATH_MAX], folder[PATH_MAX];
     enum mr_status status;
 
     mr_demo_show_begin(&demo->show, "Drain, then check");
@@ -259,7 +262,8 @@ judge(struct demo *demo, struct mr_err *err)
             demo->replay.p50_ms, demo->replay.p99_ms);
     printf("  request to its result: p50 %.1f ms, p99 %.1f ms in the rush\n",
         demo->rush.p50_ms, demo->rush.p99_ms);
-    snprintf(svg, sizeof svg, "%s/../map.svg", demo->folder);
+    snprintf(folder, sizeof folder, "%s", demo->folder);
+    snprintf(svg, sizeof svg, "%.4000s/map.svg", dirname(folder));
     status = mr_demo_verdict_draw(&v, svg, err);
     if (!status)
         printf("  the streets by use: %s\n", svg);

@@ -1,6 +1,6 @@
 #include "tests/flagship/demo_plan.h"
 
-#include "tests/flagship/demo_part.h"
+#include "tests/flagship/part.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,7 +147,7 @@ mr_demo_plan_load_map(
     status = load_road(plan, err);
     if (status)
         return status;
-    status = mr_demo_part_largest(plan->graph, &part, &n);
+    status = mr_part_largest(plan->graph, &part, &n);
     if (!status)
         status = draw_requests(plan, count, part, n);
     free(part);

@@ -118,3 +118,19 @@ mr_demo_show_one(struct mr_demo_show *show, const struct mr_demo_show_ride *ride
         ride->route_ms / 60000, ride->route_ms / 1000 % 60, paint(show, green),
         ride->fare_cents / 100, ride->fare_cents % 100, paint(show, plain));
 }
+
+const char *
+mr_demo_show_grouped(int64_t v, char out[32])
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%" PRId64, v);
+    char *p = out;
+
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0)
+            *p++ = ',';
+        *p++ = digits[i];
+    }
+    *p = '\0';
+    return out;
+}

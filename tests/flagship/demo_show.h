@@ -35,6 +35,9 @@ struct mr_demo_show_ride {
 };
 void mr_demo_show_one(struct mr_demo_show *show, const struct mr_demo_show_ride *ride);
 
+/* "6,574,821"; for numbers that are not negative. Returns `out`. */
+const char *mr_demo_show_grouped(int64_t v, char out[32]);
+
 double mr_demo_show_seconds(const struct mr_demo_show *show); /* since it was opened */
 
 #endif

@@ -14,23 +14,6 @@ enum { PHASES_MAX = 4, NAME_BYTES = 32 };
 #define PUBLISHED_CM INT64_C(8334040)
 #define PUBLISHED_CENTS INT64_C(66334)
 
-/* "6,574,821" */
-static const char *
-grouped(int64_t v, char out[32])
-{
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, "%" PRId64, v);
-    char *p = out;
-
-    for (int i = 0; i < n; i++) {
-        if (i > 0 && (n - i) % 3 == 0)
-            *p++ = ',';
-        *p++ = digits[i];
-    }
-    *p = '\0';
-    return out;
-}
-
 static enum mr_status
 show_totals(const struct mr_demo_verdict *v, const char *prefix, struct mr_err *err)
 {
@@ -52,8 +35,8 @@ show_totals(const struct mr_demo_verdict *v, const char *prefix, struct mr_err *
     printf("  %.*s: rides %" PRId64 "/%" PRIu32 " · routes %s ms, %s cm · fares %" PRId64
            ".%02" PRId64 " EUR%s\n",
         (int)strcspn(prefix, "-"), prefix, mr_pg_int(sums, 0, 0), v->plan->count,
-        grouped(mr_pg_int(sums, 0, 2), ms), grouped(mr_pg_int(sums, 0, 3), cm),
-        cents / 100, cents % 100,
+        mr_demo_show_grouped(mr_pg_int(sums, 0, 2), ms),
+        mr_demo_show_grouped(mr_pg_int(sums, 0, 3), cm), cents / 100, cents % 100,
         !v->plan->is_published ? ""
         : is_same              ? " = the expected"
                                : " NOT 6,574,821 ms, 8,334,040 cm, 663.34 EUR");

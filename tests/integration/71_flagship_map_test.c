@@ -3,6 +3,7 @@
  * flagship does it, against published totals. Where they cannot be fetched, only our grid is
  * tried and the output says so.
  */
+#include "tests/flagship/part.h"
 #include "worker/road/fare.h"
 #include "worker/road/rides.h"
 #include "worker/road/route.h"
@@ -148,6 +149,33 @@ START_TEST(closed_roads)
 }
 END_TEST
 
+static void
+expect_part(const char *class_name, uint32_t edges, int64_t length_cm)
+{
+    uint32_t *part, count;
+    struct mr_graph *graph;
+    int64_t cm = 0;
+
+    ck_assert_int_eq(mr_graph_new(road, class_name, &graph, &err), MR_OK);
+    ck_assert_int_eq(mr_part_largest(graph, &part, &count), MR_OK);
+    for (uint32_t i = 0; i < count; i++)
+        cm += mr_graph_edge_cost(graph, part[i]).cm;
+    ck_assert_uint_eq(count, edges);
+    ck_assert_int_eq((cm + 50) / 100, (length_cm + 50) / 100);
+    free(part);
+    mr_graph_destroy(&graph);
+}
+
+/* Published: 1,251 edges of 51.963 km for buses, 696 of 31.731 km for cars. */
+START_TEST(largest_parts)
+{
+    if (!is_real)
+        return;
+    expect_part("bus", 1251, 5196300);
+    expect_part("passenger", 696, 3173100);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -161,6 +189,7 @@ main(void)
     tcase_add_test(tcase, usable_parts_of_the_map);
     tcase_add_test(tcase, hundred_requests);
     tcase_add_test(tcase, closed_roads);
+    tcase_add_test(tcase, largest_parts);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);

@@ -1,6 +1,7 @@
-#include "tests/flagship/demo_part.h"
+#include "tests/flagship/part.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Tarjan's algorithm with a stack of our own, because a map may be deeper than a thread's stack:
@@ -18,7 +19,6 @@ struct walk {
     uint32_t *turn;  /* which way to try next */
     uint32_t *path, *open;
     uint32_t path_n, open_n, seen, parts;
-    uint32_t best_part, best_n;
 };
 
 static void
@@ -32,18 +32,13 @@ enter(struct walk *w, uint32_t edge)
 static void
 close_part(struct walk *w, uint32_t root)
 {
-    uint32_t edge, n = 0;
+    uint32_t edge;
 
     w->parts++;
     do {
         edge = w->open[--w->open_n];
         w->part[edge] = w->parts;
-        n++;
     } while (edge != root);
-    if (n > w->best_n) {
-        w->best_n = n;
-        w->best_part = w->parts;
-    }
 }
 
 static void
@@ -80,11 +75,32 @@ explore(struct walk *w, uint32_t root)
     }
 }
 
+/* The number of the largest part, the one with the smallest edge among equals; 0: none. */
+static uint32_t
+largest(struct walk *w)
+{
+    uint32_t *sizes =
+        w->low; /* not needed any more; there are no more parts than edges */
+    uint32_t best = 0;
+
+    memset(sizes, 0, w->edges * sizeof *sizes);
+    for (uint32_t edge = 0; edge < w->edges; edge++) {
+        if (w->part[edge] > 0)
+            sizes[w->part[edge] - 1]++;
+    }
+    for (uint32_t edge = 0; edge < w->edges; edge++) {
+        if (w->part[edge] > 0 &&
+            (best == 0 || sizes[w->part[edge] - 1] > sizes[best - 1]))
+            best = w->part[edge];
+    }
+    return best;
+}
+
 enum mr_status
-mr_demo_part_largest(const struct mr_graph *graph, uint32_t **edges, uint32_t *count)
+mr_part_largest(const struct mr_graph *graph, uint32_t **edges, uint32_t *count)
 {
     struct walk w = {.graph = graph, .edges = mr_road_edges(mr_graph_road(graph))};
-    uint32_t n = 0;
+    uint32_t n = 0, best;
 
     w.memory = calloc((size_t)w.edges * 6 + 1, sizeof *w.memory);
     if (!w.memory)
@@ -99,9 +115,10 @@ mr_demo_part_largest(const struct mr_graph *graph, uint32_t **edges, uint32_t *c
         if (mr_graph_is_usable(graph, edge) && w.order[edge] == 0)
             explore(&w, edge);
     }
+    best = largest(&w);
     /* The memory becomes the answer: what is written never overtakes what is still read. */
     for (uint32_t edge = 0; edge < w.edges; edge++) {
-        if (w.best_n > 0 && w.part[edge] == w.best_part)
+        if (best > 0 && w.part[edge] == best)
             w.memory[n++] = edge;
     }
     if (n == 0)
