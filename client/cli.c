@@ -15,25 +15,25 @@ static const struct mr_conf_row rows[] = {
         .type = MR_CONF_STRING,
         .offset = offsetof(struct mr_cli_settings, endpoint),
         .help = "Where the broker is: tcp://HOST:PORT, several with commas. Empty: as "
-                "`millrace dev` in this folder says."},
+                "`millrace dev` in this folder says"},
     {.name = "database",
         .type = MR_CONF_STRING,
         .offset = offsetof(struct mr_cli_settings, database),
-        .help = "Connection string of PostgreSQL, for migrate.",
+        .help = "Connection string of PostgreSQL, for migrate",
         .is_secret = true},
     {.name = "output",
         .type = MR_CONF_CHOICE,
         .offset = offsetof(struct mr_cli_settings, output),
         .initial = "text",
         .choices = "text|json",
-        .help = "For people or for programs; -o json for short."},
+        .help = "For people or for programs; -o json for short"},
     {.name = "timeout_ms",
         .type = MR_CONF_INT,
         .offset = offsetof(struct mr_cli_settings, timeout_ms),
         .initial = "30000",
         .min = 1,
         .max = 86400000,
-        .help = "How long to wait for the broker's answers."},
+        .help = "How long to wait for the broker's answers"},
     {.name = NULL},
 };
 
@@ -285,8 +285,8 @@ load_settings(struct parsing *p)
     return mr_conf_load(cli->conf, p->flag_count + 2, with_file, &at, p->err);
 }
 
-static enum mr_status
-connect_to_broker(struct mr_cli *cli, struct mr_err *err)
+enum mr_status
+mr_cli_connect(struct mr_cli *cli, struct mr_err *err)
 {
     struct millrace_options options = {.endpoints = cli->settings.endpoint,
         .default_timeout_ms = (int)cli->settings.timeout_ms};
@@ -294,6 +294,8 @@ connect_to_broker(struct mr_cli *cli, struct mr_err *err)
     int timeout_ms = cli->settings.timeout_ms < CONNECT_MS ? (int)cli->settings.timeout_ms
                                                            : CONNECT_MS;
 
+    if (cli->mr)
+        return MR_OK;
     if (!cli->settings.endpoint[0])
         return mr_err_set(err, MR_UNREACHABLE, "The broker cannot be reached.",
             "No endpoint is set, and no `millrace dev` runs from this folder.",
@@ -327,8 +329,6 @@ execute(struct parsing *p)
             mr_cli_help(cli, p->wants_help ? cli->out : cli->err);
         return p->wants_help ? MR_CLI_OK : MR_CLI_USAGE;
     }
-    if (!status && cli->command->needs_broker)
-        status = connect_to_broker(cli, p->err);
     if (status) {
         int code = mr_cli_fail(cli, p->err);
 

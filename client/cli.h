@@ -50,7 +50,6 @@ struct mr_cli_command {
     const char *example;                 /* one line, can be typed as it stands */
     const struct mr_cli_option *options; /* ends with a row without a name; may be NULL */
     int words_min, words_max;
-    bool needs_broker; /* mr is connected before `run` */
     int (*run)(struct mr_cli *cli);
 };
 
@@ -66,7 +65,7 @@ struct mr_cli {
     const char *values[MR_CLI_OPTIONS_MAX]; /* in the order of command->options */
     struct mr_cli_settings settings;
     struct mr_conf *conf;
-    struct millrace *mr;
+    struct millrace *mr; /* NULL: not connected */
     FILE *out, *err;
     bool is_json;
 };
@@ -79,6 +78,10 @@ int mr_cli_run(int argc, char **argv, FILE *out, FILE *err);
 /* The text of --name, NULL if it was not given ("" for a switch that was). Asking for an
  * option that the command does not have is our mistake. */
 const char *mr_cli_option(const struct mr_cli *cli, const char *name);
+
+/* Connect, if that has not been done: after the words were looked at, so that a mistake in them
+ * is told first. */
+enum mr_status mr_cli_connect(struct mr_cli *cli, struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- cli_parse.c: arguments ------------------------------------------------------------------ */
 
@@ -129,7 +132,7 @@ int mr_cli_exit_of_outcome(int outcome);
 /* {"id": <16 bytes>}, the arguments of several methods. */
 json_t *mr_cli_id_args(const struct millrace_id *id);
 
-/* CALL, the reply as JSON; NULL and *exit_code after it has printed why not. Takes the
+/* CALL (connects), the reply as JSON; NULL and *exit_code after it has printed why not. Takes the
  * reference to `args`. */
 json_t *mr_cli_call(struct mr_cli *cli, const char *method, json_t *args, int *exit_code);
 

@@ -314,7 +314,7 @@ mr_cli_call(struct mr_cli *cli, const char *method, json_t *args, int *exit_code
 
     mr_wr_init(&wr, 65536);
     *exit_code = MR_CLI_OK;
-    if (mr_json_pack(args, &wr, &err)) {
+    if (mr_json_pack(args, &wr, &err) || mr_cli_connect(cli, &err)) {
         *exit_code = mr_cli_fail(cli, &err);
     } else if (millrace_call(cli->mr, method, wr.p, wr.n, 0, &reply, &n, &error)) {
         *exit_code = mr_cli_fail_error(cli, &error);

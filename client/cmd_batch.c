@@ -300,6 +300,8 @@ mr_cmd_batch(struct mr_cli *cli)
     if (!status)
         status = look_through(&batch, &err);
     if (!status)
+        status = mr_cli_connect(cli, &err);
+    if (!status)
         status = open_state(&batch, &err);
     if (!status)
         status = send_all(&batch, &err);

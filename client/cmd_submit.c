@@ -150,8 +150,10 @@ mr_cmd_submit(struct mr_cli *cli)
     int exit_code;
 
     mr_wr_init(&wr, MR_PAYLOAD_BYTES_MAX);
-    exit_code =
-        read_job(cli, &job, &wr, &err) ? mr_cli_fail(cli, &err) : send_job(cli, &job);
+    if (read_job(cli, &job, &wr, &err) || mr_cli_connect(cli, &err))
+        exit_code = mr_cli_fail(cli, &err);
+    else
+        exit_code = send_job(cli, &job);
     mr_wr_fini(&wr);
     return exit_code;
 }

@@ -9,7 +9,7 @@ wait_for(struct mr_cli *cli, const char *word, int timeout_ms)
     struct mr_err err;
     int exit_code;
 
-    if (mr_cli_parse_id(word, &id, &err))
+    if (mr_cli_parse_id(word, &id, &err) || mr_cli_connect(cli, &err))
         return mr_cli_fail(cli, &err);
     if (millrace_wait(cli->mr, &id, timeout_ms, &result, &error))
         exit_code = mr_cli_fail_error(cli, &error);
