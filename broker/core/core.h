@@ -39,22 +39,23 @@ struct mr_core;
 
 struct mr_core_conf {
     uint32_t shard;
-    uint32_t jobs_max;           /* unfinished jobs in memory */
-    uint64_t payload_bytes_max;  /* of their payloads; above it payloads are read back when due */
-    uint32_t storing_max;        /* jobs that wait for their commit */
-    uint64_t storing_bytes_max;  /* ... and their payload bytes */
+    uint32_t jobs_max; /* unfinished jobs in memory */
+    uint64_t
+        payload_bytes_max; /* of their payloads; above it payloads are read back when due */
+    uint32_t storing_max;       /* jobs that wait for their commit */
+    uint64_t storing_bytes_max; /* ... and their payload bytes */
     uint32_t workers_max, clients_max;
     uint32_t queues_max, kinds_max, lanes_max, watches_max;
-    uint32_t heartbeat_ms;       /* a peer is silent too long after three of them */
-    uint32_t grace_ms;           /* after a start: how long workers may claim what they hold */
-    uint32_t age_ms;             /* waiting that long raises a job's priority by one */
-    uint32_t busy_retry_ms;      /* the hint in BUSY */
+    uint32_t heartbeat_ms;  /* a peer is silent too long after three of them */
+    uint32_t grace_ms;      /* after a start: how long workers may claim what they hold */
+    uint32_t age_ms;        /* waiting that long raises a job's priority by one */
+    uint32_t busy_retry_ms; /* the hint in BUSY */
     uint32_t attempts_max, timeout_ms, backoff_base_ms, backoff_cap_ms; /* defaults */
-    uint32_t timeout_slack_ms;   /* the worker enforces a timeout; so much later we do */
-    uint32_t losses_max;         /* a job that was lost that often is quarantined (failed) */
+    uint32_t timeout_slack_ms; /* the worker enforces a timeout; so much later we do */
+    uint32_t losses_max; /* a job that was lost that often is quarantined (failed) */
     int64_t id_past_ms, id_future_ms; /* how far an id's time may be from now */
     bool refuses_unknown_kinds;
-    uint64_t seed;               /* of the jitter */
+    uint64_t seed; /* of the jitter */
     struct mr_hash_key hash_key;
 };
 
@@ -64,19 +65,19 @@ void mr_core_conf_default(struct mr_core_conf *conf);
 /* ---- actions -------------------------------------------------------------------------------- */
 
 enum mr_act {
-    MR_ACT_STORE,        /* op: write this row in the next batch; answer: mr_core_stored */
+    MR_ACT_STORE, /* op: write this row in the next batch; answer: mr_core_stored */
     MR_ACT_END_SESSIONS, /* instance: end that worker's database sessions before the batch */
-    MR_ACT_FIND,         /* id: is there a result, is there a job? answer: mr_core_found */
-    MR_ACT_READ,         /* id: payload wanted; answer: mr_core_read_back */
-    MR_ACT_SWEEP,        /* look into the inbox; answer: mr_core_loaded for each */
-    MR_ACT_ADD_KIND,     /* text: a kind never seen before; remember it */
-    MR_ACT_ACK,          /* peer, corr, count, verdicts */
-    MR_ACT_ERROR,        /* peer, corr, code, text, retry_after_ms: a whole message is refused */
-    MR_ACT_REPLY,        /* peer, corr, code, text: answer to cancel */
-    MR_ACT_JOB,          /* peer, job: dispatch */
-    MR_ACT_EVENT,        /* peer, event */
-    MR_ACT_REVOKE,       /* peer, revoked */
-    MR_ACT_DROP_PEER,    /* peer, text: forgotten; its number may be used again */
+    MR_ACT_FIND,     /* id: is there a result, is there a job? answer: mr_core_found */
+    MR_ACT_READ,     /* id: payload wanted; answer: mr_core_read_back */
+    MR_ACT_SWEEP,    /* look into the inbox; answer: mr_core_loaded for each */
+    MR_ACT_ADD_KIND, /* text: a kind never seen before; remember it */
+    MR_ACT_ACK,      /* peer, corr, count, verdicts */
+    MR_ACT_ERROR, /* peer, corr, code, text, retry_after_ms: a whole message is refused */
+    MR_ACT_REPLY, /* peer, corr, code, text: answer to cancel */
+    MR_ACT_JOB,   /* peer, job: dispatch */
+    MR_ACT_EVENT, /* peer, event */
+    MR_ACT_REVOKE,    /* peer, revoked */
+    MR_ACT_DROP_PEER, /* peer, text: forgotten; its number may be used again */
 };
 
 struct mr_action {
@@ -105,22 +106,23 @@ void mr_core_destroy(struct mr_core **core);
 /* ---- peers ------------------------------------------------------------------------------------ */
 
 /* `peer` is the loop's number for a session, below workers_max + clients_max. MR_BUSY: no room. */
-enum mr_status mr_core_client_joins(struct mr_core *core, struct mr_now now, uint32_t peer,
-    struct mr_span name) MR_MUST_CHECK;
+enum mr_status mr_core_client_joins(struct mr_core *core, struct mr_now now,
+    uint32_t peer, struct mr_span name) MR_MUST_CHECK;
 
 /* `offers`: hello->offers rows. A worker of the same instance that is still known is replaced:
  * what it held stays with the new session until its first BEATs said what is left of it
  * (within grace_ms). MR_MALFORMED for a bad kind name. */
-enum mr_status mr_core_worker_joins(struct mr_core *core, struct mr_now now, uint32_t peer,
-    const struct mr_hello *hello, const struct mr_offer *offers) MR_MUST_CHECK;
+enum mr_status mr_core_worker_joins(struct mr_core *core, struct mr_now now,
+    uint32_t peer, const struct mr_hello *hello,
+    const struct mr_offer *offers) MR_MUST_CHECK;
 
 /* Any message of the peer counts as life. */
 void mr_core_heard(struct mr_core *core, struct mr_now now, uint32_t peer);
 
 /* Said BYE, was unreachable on send, or fell silent. A worker's attempts become lost (but for a
  * BYE, after which it holds none). Emits DROP_PEER. */
-void mr_core_leaves(struct mr_core *core, struct mr_now now, uint32_t peer,
-    struct mr_span reason);
+void mr_core_leaves(
+    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_span reason);
 
 /* ---- clients ----------------------------------------------------------------------------------- */
 
@@ -129,11 +131,12 @@ void mr_core_leaves(struct mr_core *core, struct mr_now now, uint32_t peer,
  * ACK comes when every job has its verdict. */
 enum mr_status mr_core_submit_open(struct mr_core *core, struct mr_now now, uint32_t peer,
     uint64_t corr, uint32_t flags, uint32_t jobs) MR_MUST_CHECK;
-void mr_core_submit_job(struct mr_core *core, struct mr_now now, const struct mr_job_new *job);
+void mr_core_submit_job(
+    struct mr_core *core, struct mr_now now, const struct mr_job_new *job);
 void mr_core_submit_close(struct mr_core *core, struct mr_now now);
 
-void mr_core_watch(struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id,
-    bool on);
+void mr_core_watch(
+    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id, bool on);
 
 /* REPLY comes when the verdict is final: MR_OK (will never run, or stopped), MR_FINISHED,
  * MR_NO_JOB. A running job is revoked first; its worker's answer decides. */
@@ -142,24 +145,26 @@ void mr_core_cancel(struct mr_core *core, struct mr_now now, uint32_t peer, uint
 
 /* ---- workers ------------------------------------------------------------------------------------ */
 
-void mr_core_credit(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t limit);
+void mr_core_credit(
+    struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t limit);
 
 /* One DONE message: open, each outcome, close; ACK when all is durable. Outcomes of attempts
  * that are not current change nothing but are acknowledged (verdict MR_STALE). */
-void mr_core_done_open(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t corr,
-    uint32_t flags, uint32_t dones);
+void mr_core_done_open(struct mr_core *core, struct mr_now now, uint32_t peer,
+    uint64_t corr, uint32_t flags, uint32_t dones);
 void mr_core_done(struct mr_core *core, struct mr_now now, const struct mr_done *done);
 void mr_core_done_close(struct mr_core *core, struct mr_now now);
 
 /* One item of a BEAT: progress; adopts a recovered attempt; is revoked as stale if the job is
  * finished, cancelled or given to another. */
-void mr_core_held(struct mr_core *core, struct mr_now now, uint32_t peer,
-    const struct mr_held *held);
+void mr_core_held(
+    struct mr_core *core, struct mr_now now, uint32_t peer, const struct mr_held *held);
 
 /* ---- the store ------------------------------------------------------------------------------------ */
 
 /* What became of a row (status and found_* filled). */
-void mr_core_stored(struct mr_core *core, struct mr_now now, const struct mr_store_op *op);
+void mr_core_stored(
+    struct mr_core *core, struct mr_now now, const struct mr_store_op *op);
 
 /* An unfinished job from the database: at start (before load_done: held back for grace_ms) or
  * from the inbox (ready at once). MR_BUSY when memory is full: stop loading, go on later. */
@@ -182,7 +187,8 @@ enum mr_status mr_core_set_paused(struct mr_core *core, struct mr_now now,
     struct mr_span queue, bool is_paused) MR_MUST_CHECK;
 
 /* A kind that some worker once offered (from the table `kind`, at start). */
-enum mr_status mr_core_knows_kind(struct mr_core *core, struct mr_span kind) MR_MUST_CHECK;
+enum mr_status mr_core_knows_kind(
+    struct mr_core *core, struct mr_span kind) MR_MUST_CHECK;
 
 /* No new submits (DRAINING), no new dispatch. */
 void mr_core_drain(struct mr_core *core, struct mr_now now);
@@ -224,12 +230,12 @@ struct mr_core_kind_info {
 };
 /* By number from 0; false past the last. Names live until the next call that is not one of
  * these. Gaps are skipped: *cursor starts at 0 and is moved. */
-bool mr_core_next_queue(const struct mr_core *core, uint32_t *cursor,
-    struct mr_core_queue_info *out);
-bool mr_core_next_worker(const struct mr_core *core, uint32_t *cursor,
-    struct mr_core_worker_info *out);
-bool mr_core_next_kind(const struct mr_core *core, uint32_t *cursor,
-    struct mr_core_kind_info *out);
+bool mr_core_next_queue(
+    const struct mr_core *core, uint32_t *cursor, struct mr_core_queue_info *out);
+bool mr_core_next_worker(
+    const struct mr_core *core, uint32_t *cursor, struct mr_core_worker_info *out);
+bool mr_core_next_kind(
+    const struct mr_core *core, uint32_t *cursor, struct mr_core_kind_info *out);
 
 /* Why is this job not running? One sentence into `out`: "no worker offers kind x", "queue y is
  * paused", "waits until ...", "in backoff after attempt 2 until ...", "no credit: all n threads
