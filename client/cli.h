@@ -110,7 +110,9 @@ void mr_cli_completion(const struct mr_cli *cli, FILE *out);
 
 int mr_cli_exit_of(int code);
 
-/* Print the three parts (or one JSON object) on the error stream; returns the exit code. */
+/* Print the three parts (or one JSON object) on the error stream; returns the exit code. The
+ * first is for what we found ourselves (a wrong argument is wrong use), the second for what the
+ * library or the broker said. */
 int mr_cli_fail(struct mr_cli *cli, const struct mr_err *err);
 int mr_cli_fail_error(struct mr_cli *cli, const struct millrace_error *error);
 

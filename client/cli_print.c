@@ -66,8 +66,8 @@ print_clean(FILE *out, const char *text)
         fputc((*c < ' ' && *c != '\n' && *c != '\t') || *c == 0x7f ? '?' : *c, out);
 }
 
-int
-mr_cli_fail(struct mr_cli *cli, const struct mr_err *err)
+static void
+print_error(struct mr_cli *cli, const struct mr_err *err)
 {
     json_t *error;
 
@@ -79,7 +79,7 @@ mr_cli_fail(struct mr_cli *cli, const struct mr_err *err)
         fputs("\n  next: ", cli->err);
         print_clean(cli->err, err->todo[0] ? err->todo : mr_status_text(err->status));
         fputc('\n', cli->err);
-        return mr_cli_exit_of((int)err->status);
+        return;
     }
     error = json_pack("{s:{s:i,s:s,s:s,s:s,s:s}}", "error", "code", (int)err->status,
         "name", mr_status_name(err->status), "what", err->what, "why", err->why, "todo",
@@ -88,7 +88,14 @@ mr_cli_fail(struct mr_cli *cli, const struct mr_err *err)
         (void)json_dumpf(error, cli->err, JSON_COMPACT);
     fputc('\n', cli->err);
     json_decref(error);
-    return mr_cli_exit_of((int)err->status);
+}
+
+int
+mr_cli_fail(struct mr_cli *cli, const struct mr_err *err)
+{
+    print_error(cli, err);
+    return err->status == MR_BAD_ARGUMENT ? MR_CLI_USAGE
+                                          : mr_cli_exit_of((int)err->status);
 }
 
 int
@@ -98,7 +105,8 @@ mr_cli_fail_error(struct mr_cli *cli, const struct millrace_error *error)
 
     (void)mr_err_set(
         &err, (enum mr_status)error->code, error->what, error->why, error->todo);
-    return mr_cli_fail(cli, &err);
+    print_error(cli, &err);
+    return mr_cli_exit_of(error->code);
 }
 
 /* ---- JSON and tables ------------------------------------------------------------------------- */

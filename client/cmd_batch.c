@@ -200,6 +200,9 @@ send_line(struct batch *batch, struct mr_span text, struct mr_err *err)
         line.job.queue = batch->queue;
     status = (enum mr_status)millrace_submit_start(batch->cli->mr, &line.job,
         batch->until, timeout_ms, (void *)(uintptr_t)batch->number, &error);
+    /* A wrong argument stands in the data here, not on the command line. */
+    if (status == MR_BAD_ARGUMENT)
+        status = MR_MALFORMED;
     if (status)
         (void)mr_err_setf(
             err, status, error.what, error.todo, "%s: %.300s", name, error.why);

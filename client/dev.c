@@ -108,9 +108,9 @@ take_dir(struct dev *dev, struct mr_err *err)
         return os_failure(err, "The folder cannot be made.", dev->options->dir);
     if (!realpath(dev->options->dir, dev->dir) || strlen(dev->dir) > PATH_MAX - 64)
         return os_failure(err, "The folder cannot be entered.", dev->options->dir);
-    (void)snprintf(path, sizeof path, "%s/dev.lock", dev->dir);
-    (void)snprintf(
-        dev->endpoints_path, sizeof dev->endpoints_path, "%s/endpoints.ini", dev->dir);
+    (void)snprintf(path, sizeof path, "%.4000s/dev.lock", dev->dir);
+    (void)snprintf(dev->endpoints_path, sizeof dev->endpoints_path,
+        "%.4000s/endpoints.ini", dev->dir);
     dev->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (dev->lock_fd < 0)
         return os_failure(err, "The folder cannot be written to.", path);

@@ -123,9 +123,10 @@ end_late(struct mr_lib_link *link, struct mr_lib_req *req)
     else if (link->state == MR_LIB_UP)
         (void)snprintf(text, sizeof text, "%s did not answer in time%s%s",
             endpoint_of(link), link->text[0] ? "; the last word was: " : ".", link->text);
+    else if (link->text[0])
+        (void)snprintf(text, sizeof text, "%s", link->text);
     else
-        (void)snprintf(text, sizeof text, "%s",
-            link->text[0] ? link->text : "No connection could be made in time.");
+        (void)snprintf(text, sizeof text, "No broker answers at %s.", endpoint_of(link));
     mr_lib_link_end(link, req, late_code(link, req), mr_span_str(text));
 }
 
