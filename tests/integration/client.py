@@ -119,7 +119,7 @@ def run(client, kind, failing):
     expect(client.end_of(good).get("outcome") == "succeeded", "the result once more")
     expect(client.end_of(nobody)["type"] == "no_job", "NO_JOB for an id of nobody")
     verb, fields = client.ask(CALL, "show", {"id": bad})
-    expect(verb == REPLY and fields[0] == 0 and fields[2]["stored"]["state"] == "failed", "show")
+    expect(verb == REPLY and fields[0] == 0 and fields[2]["state"] == "failed", "show")
     verb, fields = client.ask(BYE, "done")
     expect(verb == ACK, "ACK of BYE")
     tell("done")
