@@ -67,7 +67,8 @@ struct mr_attempt {
     struct mr_done done;
     bool rings; /* rows were put into the inbox */
     struct mr_wr text, body;
-    struct mr_finish finish; /* the row for mr_finish_* */
+    struct mr_finish finish;       /* the row for mr_finish_* */
+    struct mr_attempt *store_next; /* of the committer */
 
     /* Of the session. */
     enum mr_attempt_place place;

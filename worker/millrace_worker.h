@@ -32,7 +32,7 @@ struct pg_conn;       /* libpq's PGconn */
 
 enum millrace_answer {
     MILLRACE_SUCCEEDED = 1,
-    MILLRACE_FAILED = 2,          /* tried again after the backoff, until attempts are used up */
+    MILLRACE_FAILED = 2, /* tried again after the backoff, until attempts are used up */
     MILLRACE_FAILED_FOR_GOOD = 3, /* not tried again */
     MILLRACE_SNOOZED = 4,         /* come back later; no attempt is spent */
 };
@@ -47,11 +47,12 @@ struct millrace_kind {
      * rolled back. */
     bool is_transactional;
 
-    uint32_t running_max;     /* at most so many at a time in one process; 0: no limit */
-    uint32_t timeout_ms;      /* of one attempt; 0: the broker's default */
-    uint32_t attempts_max;    /* 0: the broker's default */
-    uint32_t backoff_base_ms; /* first pause; doubles, with jitter; 0: the broker's default */
-    uint32_t backoff_cap_ms;  /* longest pause; 0: the broker's default */
+    uint32_t running_max;  /* at most so many at a time in one process; 0: no limit */
+    uint32_t timeout_ms;   /* of one attempt; 0: the broker's default */
+    uint32_t attempts_max; /* 0: the broker's default */
+    uint32_t
+        backoff_base_ms; /* first pause; doubles, with jitter; 0: the broker's default */
+    uint32_t backoff_cap_ms; /* longest pause; 0: the broker's default */
 
     /* Called once per process before any run(), from the main thread; may be NULL. What it
      * makes is read-only afterwards. False: this kind is not offered; the reason (what, why,
@@ -79,8 +80,8 @@ bool millrace_arg_bool(struct millrace_job *job, const char *key, bool *out);
 /* Terminated copy in the job's arena; strings with a zero byte inside count as another type. */
 bool millrace_arg_str(struct millrace_job *job, const char *key, const char **out);
 /* An array of strings: NULL if missing or of another type, else *count terminated strings. */
-const char *const *millrace_arg_strs(struct millrace_job *job, const char *key,
-    uint32_t *count);
+const char *const *millrace_arg_strs(
+    struct millrace_job *job, const char *key, uint32_t *count);
 bool millrace_arg_is_given(struct millrace_job *job, const char *key);
 
 /* ---- what came out --------------------------------------------------------------------- */
@@ -101,8 +102,8 @@ void millrace_put_msgpack(struct millrace_job *job, const void *value, size_t by
 /* Each records the text (at most 2,000 bytes) and returns the answer to return. */
 enum millrace_answer millrace_fail(struct millrace_job *job, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-enum millrace_answer millrace_fail_for_good(struct millrace_job *job, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+enum millrace_answer millrace_fail_for_good(struct millrace_job *job, const char *format,
+    ...) __attribute__((format(printf, 2, 3)));
 /* Failed, and not to be tried again before so many milliseconds (an upstream's "retry after"). */
 enum millrace_answer millrace_fail_retry_after(struct millrace_job *job, uint32_t ms,
     const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -128,8 +129,8 @@ struct millrace_rows;
 /* Run one statement with `count` text parameters ($1...; NULL is SQL null). The first call
  * opens the transaction. NULL on failure: return millrace_sql_failed(job), everything is
  * rolled back. */
-struct millrace_rows *millrace_sql(struct millrace_job *job, const char *sql, int count,
-    const char *const *params);
+struct millrace_rows *millrace_sql(
+    struct millrace_job *job, const char *sql, int count, const char *const *params);
 /* The answer for a failed statement: serialization failures, deadlocks and a lost connection
  * are tried again without spending the backoff, other errors fail as they are. */
 enum millrace_answer millrace_sql_failed(struct millrace_job *job);
@@ -152,7 +153,7 @@ struct pg_conn *millrace_pg(struct millrace_job *job);
 
 struct millrace_follow_up {
     const char *kind;
-    const char *queue; /* NULL: "default" */
+    const char *queue;   /* NULL: "default" */
     const void *payload; /* msgpack; NULL: nil */
     size_t payload_bytes;
     uint8_t priority; /* 0..9; set MILLRACE_PRIORITY_DEFAULT */

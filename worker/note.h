@@ -8,9 +8,9 @@
  *     committer -> session   ATTEMPT  over, stored
  *     session -> canceller   CANCEL   stop its SQL        STOP  end
  *     canceller -> executor  WAKE     the cancel is over
- *     main -> session        DRAIN, STOP
+ *     main -> session        DRAIN
  *     session -> committer   HURRY    give back what cannot be stored now; STOP  end
- *     session -> main        READY, OVER
+ *     session -> main        OVER
  */
 #ifndef MR_WORKER_NOTE_H
 #define MR_WORKER_NOTE_H
@@ -25,7 +25,6 @@ enum mr_note_type {
     MR_NOTE_HURRY,
     MR_NOTE_DRAIN,
     MR_NOTE_STOP,
-    MR_NOTE_READY,
     MR_NOTE_OVER,
 };
 

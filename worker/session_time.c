@@ -265,7 +265,7 @@ mr_session_tick(struct mr_session *session, struct mr_now now)
     int64_t next_us = MR_NEVER_US;
 
     if (!session->is_draining)
-        start_queued(session, now);
+        start_queued(session, now); /* before, so that their deadlines count */
     for (uint32_t i = 0; i < session->conf.threads; i++)
         next_us = earlier(next_us, watch_seat(session, now, i));
     if (session->is_draining) {
@@ -273,8 +273,6 @@ mr_session_tick(struct mr_session *session, struct mr_now now)
             hurry(session);
         next_us =
             earlier(next_us, session->has_hurried ? session->over_us : session->stop_us);
-    } else {
-        start_queued(session, now);
     }
     if (session->is_up) {
         next_us = earlier(next_us, session->beat_us);

@@ -1,0 +1,159 @@
+/* millrace_worker.h: the database, in the job's own transaction, and follow-up jobs in it. */
+#include "worker/millrace_worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "schemas/base/clock.h"
+#include "worker/run.h"
+
+struct millrace_rows *
+millrace_sql(
+    struct millrace_job *job, const char *sql, int count, const char *const *params)
+{
+    struct millrace_rows *rows;
+    enum mr_status status;
+    struct mr_err err;
+
+    if (!mr_run_begin(job))
+        return NULL;
+    rows = mr_arena_alloc(job->arena, sizeof *rows);
+    if (!rows) {
+        status = mr_err_set(&err, MR_NO_MEMORY, "SQL statement failed",
+            "the job's arena (16 MiB) is used up", NULL);
+        mr_run_sql_failed(job, status, &err);
+        return NULL;
+    }
+    *rows = (struct millrace_rows){0};
+    status = mr_pg_run(job->conf.db->pg, sql, count, params, &rows->result, &err);
+    if (status) {
+        mr_run_sql_failed(job, status, &err);
+        return NULL;
+    }
+    rows->next = job->rows;
+    job->rows = rows;
+    return rows;
+}
+
+enum millrace_answer
+millrace_sql_failed(struct millrace_job *job)
+{
+    job->says_sql_failed = true;
+    if (job->sql_status == MR_OK)
+        return millrace_fail(job, "the handler says that a statement failed; none did");
+    return millrace_fail(
+        job, "%s%s%s", job->err.what, job->err.why[0] ? ": " : "", job->err.why);
+}
+
+const char *
+millrace_sqlstate(const struct millrace_job *job)
+{
+    return job->sqlstate;
+}
+
+int
+millrace_rows_count(const struct millrace_rows *rows)
+{
+    return mr_pg_rows(rows->result);
+}
+
+long
+millrace_rows_affected(const struct millrace_rows *rows)
+{
+    return mr_pg_affected(rows->result);
+}
+
+const char *
+millrace_rows_text(const struct millrace_rows *rows, int row, int column)
+{
+    return mr_pg_text(rows->result, row, column);
+}
+
+int64_t
+millrace_rows_int(const struct millrace_rows *rows, int row, int column)
+{
+    return mr_pg_int(rows->result, row, column);
+}
+
+struct pg_conn *
+millrace_pg(struct millrace_job *job)
+{
+    return mr_run_begin(job) ? mr_pg_raw(job->conf.db->pg) : NULL;
+}
+
+/* ---- follow-up jobs ---------------------------------------------------------------------------- */
+
+static bool
+is_name(const char *name)
+{
+    size_t n = name ? strlen(name) : 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (name[i] < '!' || name[i] > '~')
+            return false;
+    return n >= 1 && n <= MR_NAME_BYTES_MAX;
+}
+
+static const char *
+mistake_in(const struct millrace_job *job, const char *label,
+    const struct millrace_follow_up *follow_up)
+{
+    struct mr_span payload = mr_span(follow_up->payload, follow_up->payload_bytes);
+
+    if (!job->attempt->kind->is_transactional)
+        return "only transactional kinds may submit follow-up jobs";
+    if (!label)
+        return "a follow-up job needs a label";
+    if (!is_name(follow_up->kind) || (follow_up->queue && !is_name(follow_up->queue)) ||
+        (follow_up->lane && !is_name(follow_up->lane)))
+        return "kind, queue or lane of a follow-up job is not a name of 1 to 64 "
+               "printable "
+               "characters";
+    if (follow_up->priority > MR_PRIORITY_MAX)
+        return "the priority of a follow-up job is above 9";
+    if (follow_up->attempts_max > MR_ATTEMPTS_MAX)
+        return "attempts_max of a follow-up job is above 1000";
+    if (payload.n > MR_PAYLOAD_BYTES_MAX)
+        return "the payload of a follow-up job is larger than 1 MiB";
+    if (payload.n && mr_pack_scan(payload, MR_PAYLOAD_DEPTH_MAX - 1))
+        return "the payload of a follow-up job is not one msgpack value";
+    return NULL;
+}
+
+bool
+millrace_submit(struct millrace_job *job, const char *label,
+    const struct millrace_follow_up *follow_up, char *id_out)
+{
+    const char *mistake = mistake_in(job, label, follow_up);
+    struct mr_job_new new_job = {
+        .id = mr_uuid_derive(job->attempt->id, mr_span_str(label), 0),
+        .queue = mr_span_str(follow_up->queue),
+        .kind = mr_span_str(follow_up->kind),
+        .payload = mr_span(follow_up->payload, follow_up->payload_bytes),
+        .priority = follow_up->priority,
+        .lane = mr_span_str(follow_up->lane),
+        .delay_ms = follow_up->delay_ms,
+        .timeout_ms = follow_up->timeout_ms,
+        .attempts_max = follow_up->attempts_max,
+        .trace = job->attempt->trace};
+    enum mr_status status;
+    struct mr_err err;
+
+    if (mistake) {
+        status = mr_err_set(
+            &err, MR_BAD_ARGUMENT, "a follow-up job was refused", mistake, NULL);
+        mr_run_sql_failed(job, status, &err);
+        return false;
+    }
+    if (!mr_run_begin(job))
+        return false;
+    status = mr_inbox_put(job->conf.db->pg, &new_job, mr_span_str(job->id), &err);
+    if (status) {
+        mr_run_sql_failed(job, status, &err);
+        return false;
+    }
+    job->attempt->rings = true;
+    if (id_out)
+        (void)mr_uuid_format(new_job.id, id_out);
+    return true;
+}

@@ -1,0 +1,191 @@
+#include "worker/executor.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <czmq.h>
+
+#include "schemas/base/clock.h"
+#include "schemas/base/log.h"
+#include "worker/db.h"
+#include "worker/run.h"
+
+struct mr_executor {
+    struct mr_executor_conf conf;
+    struct mr_mailbox *box;
+    struct mr_note stop;
+    struct mr_executor_idle idle;
+    struct mr_guard guard;
+    struct mr_db db;
+    struct millrace_job *job;
+    zactor_t *actor;
+    atomic_bool is_ended;
+    bool is_stopping; /* own thread */
+};
+
+/* While an attempt is in hand nothing else comes but STOP and WAKE. True: WAKE came. */
+static bool
+take_control(struct mr_executor *executor)
+{
+    bool was_woken = false;
+    struct mr_note *note;
+
+    while ((note = mr_note_take(executor->box))) {
+        if (note->type == MR_NOTE_STOP)
+            executor->is_stopping = true;
+        else
+            was_woken = note->type == MR_NOTE_WAKE;
+    }
+    return was_woken;
+}
+
+static bool
+pause_for(void *context, int ms)
+{
+    struct mr_executor *executor = context;
+    int64_t until_us = mr_clock_now().mono_us + ms * INT64_C(1000);
+    int64_t left_us = ms * INT64_C(1000);
+
+    while (left_us > 0 && !executor->is_stopping) {
+        mr_mailbox_wait(executor->box, (int)((left_us + 999) / 1000));
+        (void)take_control(executor);
+        left_us = until_us - mr_clock_now().mono_us;
+    }
+    return !executor->is_stopping;
+}
+
+static void
+await_cancel(void *context)
+{
+    struct mr_executor *executor = context;
+
+    do
+        mr_mailbox_wait(executor->box, -1);
+    while (!take_control(executor));
+}
+
+static void
+run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
+{
+    enum mr_run_end end = mr_run_attempt(executor->job, attempt);
+
+    executor->idle.bytes = 0;
+    if (end == MR_RUN_TO_STORE) {
+        executor->idle.bytes = attempt->body.n;
+        mr_note_give(executor->conf.committer, &attempt->note);
+    } else {
+        mr_note_give(executor->conf.session, &attempt->note);
+    }
+    mr_note_give(executor->conf.session, &executor->idle.note);
+}
+
+static void
+run(zsock_t *pipe, void *argument)
+{
+    struct mr_executor *executor = argument;
+    char name[16];
+
+    (void)snprintf(name, sizeof name, "executor-%u", executor->conf.number);
+    mr_log_thread(name);
+    zsock_signal(pipe, 0);
+    while (!executor->is_stopping) {
+        struct mr_note *note;
+
+        mr_mailbox_wait(executor->box, -1);
+        while ((note = mr_note_take(executor->box))) {
+            if (note->type == MR_NOTE_ATTEMPT)
+                run_attempt(executor, (struct mr_attempt *)(void *)note);
+            else if (note->type == MR_NOTE_STOP)
+                executor->is_stopping = true;
+        }
+    }
+    mr_db_close(&executor->db);
+    atomic_store(&executor->is_ended, true);
+}
+
+static void
+free_executor(struct mr_executor *executor)
+{
+    mr_canceller_guard_fini(&executor->guard);
+    mr_run_destroy(&executor->job);
+    mr_mailbox_destroy(&executor->box);
+    free(executor);
+}
+
+enum mr_status
+mr_executor_new(struct mr_executor **out, const struct mr_executor_conf *conf)
+{
+    struct mr_executor *executor = calloc(1, sizeof *executor);
+    struct mr_run_conf run_conf;
+
+    *out = NULL;
+    if (!executor)
+        return MR_NO_MEMORY;
+    executor->conf = *conf;
+    executor->stop.type = MR_NOTE_STOP;
+    executor->idle.note.type = MR_NOTE_IDLE;
+    executor->idle.executor = executor;
+    atomic_init(&executor->is_ended, false);
+    if (mr_mailbox_new(&executor->box))
+        goto fail;
+    mr_canceller_guard_init(&executor->guard, executor->box);
+    executor->db = (struct mr_db){
+        .conninfo = conf->conninfo, .name = conf->db_name, .guard = &executor->guard};
+    run_conf = (struct mr_run_conf){.db = &executor->db,
+        .guard = &executor->guard,
+        .worker = conf->worker,
+        .context = executor,
+        .pause = pause_for,
+        .await_cancel = await_cancel};
+    if (mr_run_new(&executor->job, &run_conf))
+        goto fail;
+    executor->actor = zactor_new(run, executor);
+    if (!executor->actor)
+        goto fail;
+    *out = executor;
+    return MR_OK;
+fail:
+    free_executor(executor);
+    return MR_NO_MEMORY;
+}
+
+void
+mr_executor_start(struct mr_executor *executor, struct mr_attempt *attempt)
+{
+    mr_note_give(executor->box, &attempt->note);
+}
+
+void
+mr_executor_stop(struct mr_executor *executor)
+{
+    mr_note_give(executor->box, &executor->stop);
+}
+
+bool
+mr_executor_is_ended(const struct mr_executor *executor)
+{
+    return atomic_load(&executor->is_ended);
+}
+
+void
+mr_executor_destroy(struct mr_executor **executor)
+{
+    if (!*executor)
+        return;
+    zactor_destroy(&(*executor)->actor);
+    free_executor(*executor);
+    *executor = NULL;
+}
+
+uint32_t
+mr_executor_number(const struct mr_executor *executor)
+{
+    return executor->conf.number;
+}
+
+struct mr_guard *
+mr_executor_guard(struct mr_executor *executor)
+{
+    return &executor->guard;
+}

@@ -1,0 +1,50 @@
+/*
+ * A thread that runs attempts, one at a time: one connection, one arena. It is given an attempt
+ * only when it is idle; afterwards the attempt goes to the session (it is over) or to the
+ * committer (its result is to be stored), and the executor says that it is idle.
+ */
+#ifndef MR_WORKER_EXECUTOR_H
+#define MR_WORKER_EXECUTOR_H
+
+#include <stdbool.h>
+
+#include "schemas/base/mailbox.h"
+#include "schemas/base/status.h"
+#include "worker/attempt.h"
+#include "worker/canceller.h"
+
+struct mr_executor;
+
+struct mr_executor_conf {
+    uint32_t number;
+    const char *conninfo, *db_name; /* borrowed, as is everything here */
+    struct mr_span worker;          /* name for people */
+    struct mr_mailbox *session, *committer;
+};
+
+/* MR_NOTE_IDLE carries this. */
+struct mr_executor_idle {
+    struct mr_note note;
+    struct mr_executor *executor;
+    size_t bytes; /* of the result that went to the committer */
+};
+
+enum mr_status mr_executor_new(
+    struct mr_executor **out, const struct mr_executor_conf *conf) MR_MUST_CHECK;
+
+/* Give it an attempt; it is idle. Session's thread. */
+void mr_executor_start(struct mr_executor *executor, struct mr_attempt *attempt);
+
+/* Tell it to end when it is through with what it has. Once. */
+void mr_executor_stop(struct mr_executor *executor);
+
+/* True when its thread is through with everything: destroy will not block. */
+bool mr_executor_is_ended(const struct mr_executor *executor);
+
+/* After stop; waits for the thread. */
+void mr_executor_destroy(struct mr_executor **executor);
+
+uint32_t mr_executor_number(const struct mr_executor *executor);
+struct mr_guard *mr_executor_guard(struct mr_executor *executor);
+
+#endif

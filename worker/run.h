@@ -1,0 +1,78 @@
+/*
+ * From an attempt to what came of it: calls the handler, finishes its transaction, tries again
+ * in place what the database asks to try again. Blocks; executors' threads only. The public API
+ * (millrace_worker.h, in the files api_*.c) works on the struct below.
+ */
+#ifndef MR_WORKER_RUN_H
+#define MR_WORKER_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schemas/base/arena.h"
+#include "schemas/base/status.h"
+#include "schemas/wire/body.h"
+#include "worker/attempt.h"
+#include "worker/canceller.h"
+#include "worker/db.h"
+
+#define MR_RUN_ARENA_BYTES_MAX ((size_t)16 * 1024 * 1024)
+#define MR_RUN_TRIES_MAX                                                                 \
+    5 /* in place, after serialization failures and lost connections */
+
+/* What the thread lends. */
+struct mr_run_conf {
+    struct mr_db *db;       /* NULL: SQL fails */
+    struct mr_guard *guard; /* NULL: nothing is cancelled here */
+    struct mr_span worker;  /* name for people, in result rows */
+    void *context;
+    /* Wait so long, or until the worker has to stop: false then. */
+    bool (*pause)(void *context, int ms);
+    /* The guard could not be closed: wait until it can. */
+    void (*await_cancel)(void *context);
+};
+
+struct millrace_rows {
+    struct pg_result *result;
+    struct millrace_rows *next;
+};
+
+/* One executor's: used for one attempt after the other. */
+struct millrace_job {
+    struct mr_run_conf conf;
+    struct mr_attempt *attempt;
+    struct mr_arena *arena;
+    struct mr_body *args;
+    char id[MR_UUID_TEXT_MAX];
+    char kind[MR_NAME_BYTES_MAX + 1];
+
+    struct millrace_rows *rows; /* to be freed after run() */
+    struct mr_err err;          /* of the last failed statement */
+    enum mr_status sql_status;
+    char sqlstate[6];
+    bool says_sql_failed; /* the handler returned millrace_sql_failed() */
+    bool saw_stop;        /* the handler was told, so that its answer may be anything */
+    bool is_text_given;
+    char text[MR_ERROR_BYTES_MAX + 1];
+    uint32_t retry_after_ms;
+};
+
+enum mr_status mr_run_new(
+    struct millrace_job **out, const struct mr_run_conf *conf) MR_MUST_CHECK;
+void mr_run_destroy(struct millrace_job **job);
+
+enum mr_run_end {
+    MR_RUN_OVER,     /* attempt->done is filled; what has to be durable is */
+    MR_RUN_TO_STORE, /* attempt->finish is filled: the committer's turn */
+};
+enum mr_run_end mr_run_attempt(struct millrace_job *job, struct mr_attempt *attempt);
+
+/* For the API: the transaction is open. False: job->err and sql_status say why. */
+bool mr_run_begin(struct millrace_job *job);
+
+/* For the API: a statement failed with this. What merely follows from an earlier failure ("the
+ * transaction is aborted") does not take its place. */
+void mr_run_sql_failed(
+    struct millrace_job *job, enum mr_status status, const struct mr_err *err);
+
+#endif
