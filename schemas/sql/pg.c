@@ -159,9 +159,6 @@ static const struct {
     {"starting up", MR_STORE_DOWN, "Wait; we try again."},
     {"shutting down", MR_STORE_DOWN, "Wait; we try again."},
     {"too many", MR_STORE_DOWN, "Raise max_connections or close other sessions."},
-    {"missing \"=\" after", MR_BAD_SETTING, "Mend the connection string."},
-    {"invalid connection option", MR_BAD_SETTING, "Mend the connection string."},
-    {"invalid URI", MR_BAD_SETTING, "Mend the connection string."},
     {"invalid integer value", MR_BAD_SETTING, "Mend the connection string."},
     {"invalid port number", MR_BAD_SETTING, "Mend the connection string."},
 };
@@ -212,6 +209,24 @@ static const char setup_sql[] =
     "(select set_config('lc_messages', 'C', false) "
     "where has_parameter_privilege('lc_messages', 'set'))";
 
+static enum mr_status
+check_conninfo(const char *conninfo, struct mr_err *err)
+{
+    char *message = NULL;
+    PQconninfoOption *options = PQconninfoParse(conninfo, &message);
+    enum mr_status status = MR_OK;
+    char text[TEXT_MAX];
+
+    if (!options) {
+        copy_message(text, message ? message : "out of memory");
+        status = mr_err_set(err, MR_BAD_SETTING, "not a connection string", text,
+            "Write it as \"host=... dbname=... user=...\" or postgresql://user@host/db.");
+    }
+    PQfreemem(message);
+    PQconninfoFree(options);
+    return status;
+}
+
 static PGconn *
 connect_to(const char *conninfo, const char *application_name)
 {
@@ -229,10 +244,13 @@ enum mr_status
 mr_pg_open(struct mr_pg **out, const char *conninfo, const char *application_name,
     struct mr_err *err)
 {
-    struct mr_pg *pg = calloc(1, sizeof *pg);
-    enum mr_status status;
+    enum mr_status status = check_conninfo(conninfo, err);
+    struct mr_pg *pg;
 
     *out = NULL;
+    if (status != MR_OK)
+        return status;
+    pg = calloc(1, sizeof *pg);
     if (!pg)
         return mr_err_set(err, MR_NO_MEMORY, "cannot connect to PostgreSQL", NULL, NULL);
     pg->conn = connect_to(conninfo, application_name);
