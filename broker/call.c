@@ -96,6 +96,21 @@ answer(const struct request *request, enum mr_status code, const char *text)
     mr_talk_reply(request->broker, request->peer, request->corr, code, mr_span_str(text));
 }
 
+/* A sentence as the result: {"text": ...}. */
+static void
+tell(const struct request *request, const char *text)
+{
+    struct mr_wr *wr = mr_gather_open(request->broker->gather, request->peer, MR_REPLY);
+
+    if (!wr)
+        return;
+    mr_put_reply_open(wr, request->corr, MR_OK, MR_SPAN_NONE);
+    mr_wr_map(wr, 1);
+    mr_wr_cstr(wr, "text");
+    mr_wr_cstr(wr, text);
+    mr_gather_post(request->broker->gather, request->peer);
+}
+
 typedef void (*write_fn)(const struct mr_broker *broker, struct mr_wr *wr);
 
 static void
@@ -239,7 +254,7 @@ on_drain(const struct request *request)
         return;
     }
     mr_core_drain(request->broker->core, request->broker->now);
-    answer(request, MR_OK, "no new jobs are accepted or started until a restart");
+    tell(request, "no new jobs are accepted or started until the broker is restarted");
 }
 
 static void
@@ -250,7 +265,7 @@ on_explain(const struct request *request)
     if (request->args.has_id &&
         mr_core_explain(request->broker->core, request->broker->now, request->args.id,
             text, sizeof text) == MR_OK)
-        answer(request, MR_OK, text);
+        tell(request, text);
     else
         ask_for_id(request, MR_TASK_EXPLAIN);
 }
@@ -306,7 +321,7 @@ explain_stored(struct request *request, const struct mr_task *task)
         return;
     }
     if (!found->is_finished) {
-        answer(request, MR_OK,
+        tell(request,
             "it is stored, but not in this broker's memory: it is being loaded, or "
             "belongs "
             "to another shard");
@@ -316,18 +331,26 @@ explain_stored(struct request *request, const struct mr_task *task)
         mr_outcome_name(found->outcome), found->attempt, found->text.n ? ": " : "",
         found->text.n < 300 ? (int)found->text.n : 300,
         found->text.n ? (const char *)found->text.p : "");
-    answer(request, MR_OK, text);
+    tell(request, text);
 }
 
+/* The state in memory goes into the map of the stored job, or nil stays nil. */
 static void
-write_live(struct mr_wr *wr, const struct mr_broker *broker, struct mr_uuid id)
+write_shown(const struct mr_broker *broker, struct mr_wr *wr, const struct mr_task *task)
 {
+    struct mr_rd rd = mr_rd_open(mr_wr_span(&task->out));
     struct mr_core_job_info info;
+    uint32_t count;
 
-    if (mr_core_job(broker->core, id, &info)) {
-        mr_wr_nil(wr);
+    if (mr_rd_peek(&rd) != MR_PACK_MAP ||
+        mr_core_job(broker->core, task->ids[0], &info) != MR_OK) {
+        mr_wr_raw(wr, mr_wr_span(&task->out));
         return;
     }
+    count = mr_rd_map(&rd, UINT16_MAX);
+    mr_wr_map(wr, count + 1);
+    mr_wr_raw(wr, mr_span(rd.p, (size_t)(rd.end - rd.p)));
+    mr_wr_cstr(wr, "live");
     mr_wr_map(wr, 5);
     mr_wr_cstr(wr, "state");
     mr_wr_cstr(wr, info.state);
@@ -349,28 +372,22 @@ answer_value(const struct request *request, const struct mr_task *task)
     if (!wr)
         return;
     mr_put_reply_open(wr, request->corr, MR_OK, MR_SPAN_NONE);
-    if (task->type == MR_TASK_SHOW) {
-        mr_wr_map(wr, 2);
-        mr_wr_cstr(wr, "stored");
+    if (task->type == MR_TASK_SHOW)
+        write_shown(request->broker, wr, task);
+    else
         mr_wr_raw(wr, mr_wr_span(&task->out));
-        mr_wr_cstr(wr, "live");
-        write_live(wr, request->broker, task->ids[0]);
-    } else {
-        mr_wr_raw(wr, mr_wr_span(&task->out));
-    }
     mr_gather_post(request->broker->gather, request->peer);
 }
 
 static void
 finish_pause(const struct request *request, const struct mr_task *task)
 {
-    enum mr_status status = mr_core_set_paused(
-        request->broker->core, request->broker->now, task->name, task->is_paused);
-
-    answer(request, status,
-        status            ? "the broker knows as many queues as it may"
-        : task->is_paused ? "no job of this queue is started until it is resumed"
-                          : "jobs of this queue are started again");
+    if (mr_core_set_paused(
+            request->broker->core, request->broker->now, task->name, task->is_paused))
+        answer(request, MR_BUSY, "the broker knows as many queues as it may");
+    else
+        tell(request, task->is_paused ? "no job of this queue is started any more"
+                                      : "jobs of this queue are started again");
 }
 
 void
