@@ -56,7 +56,7 @@ socket_new(void *context)
 }
 
 void
-mr_link_send(struct mr_link *link, int64_t now)
+mr_link_send(struct mr_link *link)
 {
     int rc;
 
@@ -69,7 +69,6 @@ mr_link_send(struct mr_link *link, int64_t now)
         rc = zmq_send(link->socket, link->out.p, link->out.n, ZMQ_DONTWAIT);
     while (rc < 0 && errno == EINTR);
     if (rc >= 0) {
-        link->said_us = now;
         mr_wr_reset(&link->out);
     } else if (errno != EAGAIN) {
         mr_link_talk_fall(link, "cannot send", mr_span_str(zmq_strerror(errno)));
@@ -114,7 +113,7 @@ connect_next(struct mr_link *link, int64_t now)
         return;
     }
     put_hello(link);
-    mr_link_send(link, now);
+    mr_link_send(link);
 }
 
 static uint64_t
@@ -233,10 +232,10 @@ static void
 say_all(struct mr_link *link, struct mr_now now)
 {
     if (link->socket && link->out.n)
-        mr_link_send(link, now.mono_us);
+        mr_link_send(link);
     while (link->state == MR_LINK_UP && !link->must_fall && link->out.n == 0 &&
            mr_session_say(link->session, now, &link->out))
-        mr_link_send(link, now.mono_us);
+        mr_link_send(link);
 }
 
 /* ---- the turn ----------------------------------------------------------------------------------- */
@@ -249,6 +248,19 @@ look_at_silence(struct mr_link *link, int64_t now)
     if (link->state == MR_LINK_UP &&
         now - link->heard_us > HEARTBEATS_MISSED_MAX * link->heartbeat_us)
         mr_link_talk_fall(link, "silent for three heartbeats", MR_SPAN_NONE);
+}
+
+/* BEATs are not answered: a broker that has nothing to say is asked for a sign of life. */
+static void
+ask_for_life(struct mr_link *link, int64_t now)
+{
+    if (link->state != MR_LINK_UP || link->out.n || link->must_fall ||
+        now - link->heard_us < link->heartbeat_us ||
+        now - link->asked_us < link->heartbeat_us)
+        return;
+    link->asked_us = now;
+    mr_put_ping(&link->out, ++link->corr, true);
+    mr_link_send(link);
 }
 
 static int64_t
@@ -299,6 +311,7 @@ turn(struct mr_link *link)
             break;
     due_us = mr_session_tick(link->session, now);
     say_all(link, now);
+    ask_for_life(link, now.mono_us);
     look_at_silence(link, now.mono_us);
     if (link->must_fall)
         fall(link, now.mono_us);
@@ -315,7 +328,7 @@ say_bye(struct mr_link *link)
     if (link->state == MR_LINK_UP && link->out.n == 0) {
         (void)zmq_setsockopt(link->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
         mr_put_bye(&link->out, 0, mr_span_str("stopped"));
-        mr_link_send(link, 0);
+        mr_link_send(link);
     }
     if (link->socket)
         (void)zmq_close(link->socket);

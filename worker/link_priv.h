@@ -36,7 +36,7 @@ struct mr_link {
     char endpoint[256];
     uint32_t rounds; /* through the list without a WELCOME */
     uint64_t random;
-    int64_t heard_us, said_us, heartbeat_us, greet_until_us, next_try_us;
+    int64_t heard_us, asked_us, heartbeat_us, greet_until_us, next_try_us;
 
     bool must_fall;      /* give the connection up at the end of the turn; `why` */
     bool is_refused;     /* ... and do not come back soon */
@@ -47,7 +47,7 @@ struct mr_link {
 };
 
 /* link.c: send what is in `out`, or keep it. */
-void mr_link_send(struct mr_link *link, int64_t now);
+void mr_link_send(struct mr_link *link);
 
 /* link_talk.c */
 void mr_link_talk_fall(struct mr_link *link, const char *why, struct mr_span text);
