@@ -423,6 +423,7 @@ mr_check_print(const struct mr_check_report *report, FILE *out)
     print_total(out, "", "cm", report->route_cm, report->expected_cm, grouped);
     print_total(out, "fares", "EUR", report->fare_cents, report->expected_cents, euros);
     fprintf(out,
-        "  submit to result: p50 %.1f ms, p99 %.1f ms · %.0f jobs/s in the last phase\n",
+        "  all jobs, submit to result (waiting for vehicles included): p50 %.1f ms,"
+        " p99 %.1f ms\n  %.0f jobs/s in the last phase\n",
         report->p50_ms, report->p99_ms, report->jobs_per_s);
 }

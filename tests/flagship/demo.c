@@ -346,9 +346,12 @@ stop(struct demo *demo, char *conninfo, size_t room, bool *is_dump, struct mr_er
 static enum mr_status
 run(struct demo *demo, struct mr_err *err)
 {
-    enum mr_status status = mr_stack_open(&demo->stack, demo->folder, err);
     char conninfo[PATH_MAX + 64];
     bool is_dump = false;
+    enum mr_status status;
+
+    mr_demo_show_begin(&demo->show, "Clear what the last run has left");
+    status = mr_stack_open(&demo->stack, demo->folder, err);
 
     if (!status)
         status = load_plan(demo, err);

@@ -198,12 +198,17 @@ take_answers(struct play *play, struct mr_err *err)
 
 enum { COL_KEY, COL_STATE, COL_VEHICLE, COL_PICKUP, COL_ROUTE, COL_CENTS };
 
+/* The street's name; without one that of a stop there; else the edge's id. */
 static const char *
-street(const struct mr_road *road, uint32_t edge)
+street(const struct mr_demo_plan *plan, uint32_t edge)
 {
-    const char *name = mr_road_name(road, edge);
+    const char *name = mr_road_name(plan->road, edge), *id = mr_road_id(plan->road, edge);
 
-    return *name ? name : mr_road_id(road, edge);
+    for (uint32_t i = 0; !*name && plan->rides && i < plan->rides->stop_count; i++) {
+        if (strcmp(plan->rides->stops[i].edge, id) == 0)
+            name = plan->rides->stops[i].name;
+    }
+    return *name ? name : id;
 }
 
 static void
@@ -223,8 +228,8 @@ show_row(struct play *play, const struct pg_result *rows, int row)
         play->feed->show, &(struct mr_demo_show_ride){.n = play->ended,
                               .of = plan->count,
                               .state = mr_pg_text(rows, row, COL_STATE),
-                              .from = street(plan->road, plan->requests[request].from),
-                              .to = street(plan->road, plan->requests[request].to),
+                              .from = street(plan, plan->requests[request].from),
+                              .to = street(plan, plan->requests[request].to),
                               .vehicle = mr_pg_text(rows, row, COL_VEHICLE),
                               .pickup_ms = mr_pg_int(rows, row, COL_PICKUP),
                               .route_ms = mr_pg_int(rows, row, COL_ROUTE),
