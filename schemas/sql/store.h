@@ -26,7 +26,8 @@ void mr_store_close(struct mr_store **store);
 
 /* After MR_STORE_DOWN: one attempt to connect again. The epoch is kept and checked by the next
  * commit. Refuses a server of an older timeline than the last one (MR_STORE_DOWN). */
-enum mr_status mr_store_reconnect(struct mr_store *store, struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_store_reconnect(
+    struct mr_store *store, struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- ownership ---------------------------------------------------------------------------- */
 
@@ -37,8 +38,8 @@ enum mr_status mr_store_claim(struct mr_store *store, const char *endpoints,
     uint32_t lease_ms, uint64_t *epoch, struct mr_err *err) MR_MUST_CHECK;
 
 /* Every few seconds, one statement: renew the lease under the epoch (MR_FENCED if it moved). */
-enum mr_status mr_store_renew(struct mr_store *store, uint32_t lease_ms, struct mr_err *err)
-    MR_MUST_CHECK;
+enum mr_status mr_store_renew(
+    struct mr_store *store, uint32_t lease_ms, struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- batches ------------------------------------------------------------------------------- */
 
@@ -74,8 +75,8 @@ typedef bool (*mr_stored_job_fn)(void *context, const struct mr_stored_job *job)
  * included when `with_payload`. *last is the last id given (feed it back as `after`);
  * *more says whether another call is needed. Starts from the shard's low-water mark. */
 enum mr_status mr_store_load(struct mr_store *store, struct mr_uuid after, uint32_t limit,
-    bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last, bool *more,
-    struct mr_err *err) MR_MUST_CHECK;
+    bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last,
+    bool *more, struct mr_err *err) MR_MUST_CHECK;
 
 /* Jobs by id, payloads included; those that do not exist or are finished are left out. */
 enum mr_status mr_store_read(struct mr_store *store, const struct mr_uuid *ids,
@@ -129,7 +130,7 @@ enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct m
     struct mr_err *err) MR_MUST_CHECK;
 
 /* Make partitions ahead, drop old ones, move the low-water mark up. */
-enum mr_status mr_store_keep_house(struct mr_store *store, int retention_days,
-    struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_store_keep_house(
+    struct mr_store *store, int retention_days, struct mr_err *err) MR_MUST_CHECK;
 
 #endif

@@ -1,4 +1,4 @@
-#include "millrace_worker.h"
+#include "worker/millrace_worker.h"
 
 static enum millrace_answer
 hello(struct millrace_job *job)

@@ -16,7 +16,7 @@
     "_0\" index=\"0\" length=\"10\" speed=\"10\" shape=\"0,0 1,1\"/></edge>"
 #define CLOSED(id)                                                                       \
     "<edge id=\"" id "\"><lane id=\"" id "_0\" index=\"0\" length=\"10\" speed=\"10\" "  \
-                                         "disallow=\"all\" shape=\"0,0 1,1\"/></edge>"
+    "disallow=\"all\" shape=\"0,0 1,1\"/></edge>"
 #define LINK(from, to)                                                                   \
     "<connection from=\"" from "\" to=\"" to "\" fromLane=\"0\" toLane=\"0\"/>"
 
