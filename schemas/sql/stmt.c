@@ -23,6 +23,17 @@
     "from millrace.attempt where attempt.id = j.id) a on true "
 #define UNFINISHED "not exists (select from millrace.result r where r.id = j.id) "
 
+/* "offset 0" keeps the planner from making one large join of it: these run in workers' sessions,
+ * too, where statistics may be those of an empty table. Each id is one look into an index. */
+#define ONE_BY_ONE                                                                       \
+    "left join lateral (select id from millrace.job where job.id = o.id offset 0) j "    \
+    "on true left join lateral (select * from millrace.result "                          \
+    "where result.id = o.id offset 0) r on true"
+#define ONE_BY_ONE_JOB                                                                   \
+    "left join lateral (select id, queue, kind, payload from millrace.job "              \
+    "where job.id = o.id offset 0) j on true left join lateral "                         \
+    "(select * from millrace.result where result.id = o.id offset 0) r on true"
+
 #define JOB_COLUMNS                                                                      \
     "id, submitted_at, shard, priority, queue, kind, lane, run_at, expires_at, "         \
     "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, submitted_by, trace, "   \
@@ -50,8 +61,7 @@ static const struct row rows[MR_STMT_COUNT] = {
         "r.finished_at, "
         "r.error, r.body, r.worker, "
         "sum(octet_length(r.body)) over (order by o.n) as total "
-        "from unnest($1, $2) o (n, id) left join millrace.job j on j.id = o.id "
-        "left join millrace.result r on r.id = o.id) f order by f.n",
+        "from unnest($1, $2) o (n, id) " ONE_BY_ONE ") f order by f.n",
         MR_STMT_BOTH, {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), MR_BIN_INT8}},
 
     [MR_STMT_FENCE] = {"mr_fence", "check the epoch", "select millrace.fence($1, $2)",
@@ -100,9 +110,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         "o.payload "
         "as same, r.outcome, r.attempt, r.finished_at, r.error, r.body, "
         "sum(octet_length(r.body)) over (order by o.n) as total "
-        "from unnest($1, $2, $3, $4, $5) o (n, id, queue, kind, payload) "
-        "left join millrace.job j on j.id = o.id "
-        "left join millrace.result r on r.id = o.id) f order by f.n",
+        "from unnest($1, $2, $3, $4, $5) o (n, id, queue, kind, payload) " ONE_BY_ONE_JOB
+        ") f order by f.n",
         MR_STMT_STORE,
         {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TEXT),
             ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA), MR_BIN_INT8}},
@@ -194,7 +203,7 @@ static const struct row rows[MR_STMT_COUNT] = {
         "coalesce(finished_at, clock_timestamp()), body "
         "from unnest($1, $2, $3, $4, $5, $6) "
         "o (id, attempt, worker, started_at, finished_at, body) "
-        "where exists (select from millrace.job j where j.id = o.id) "
+        "where exists (select from millrace.job j where j.id = o.id offset 0) "
         "order by o.id on conflict do nothing returning id",
         MR_STMT_WORKER,
         {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_TEXT),

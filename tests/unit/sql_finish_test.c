@@ -276,6 +276,24 @@ START_TEST(a_batch_after_a_lost_connection)
 }
 END_TEST
 
+/* A repeat writes no row; without a WAL record of its own its COMMIT would flush nothing, and
+ * "it is there" would be less durable than "it is stored". */
+START_TEST(a_repeated_batch_is_flushed)
+{
+    struct mr_finish finish = finish_of(job.id, 1), *list[] = {&finish};
+    struct mr_err err = {0};
+    int64_t before;
+
+    ck_ok(mr_finish_batch(worker, list, 1, arena, &err), err);
+    ck_ok(mr_finish_batch(worker, list, 1, arena, &err), err);
+    before = pg_fixture_int(pg, "select pg_current_wal_flush_lsn() - '0/0'::pg_lsn");
+    ck_ok(mr_finish_batch(worker, list, 1, arena, &err), err);
+    ck_status(finish.status, MR_FINISHED);
+    ck_assert_int_gt(
+        pg_fixture_int(pg, "select pg_current_wal_flush_lsn() - '0/0'::pg_lsn"), before);
+}
+END_TEST
+
 static struct mr_job_new
 follow_up(void)
 {
@@ -356,6 +374,7 @@ main(void)
     tcase_add_test(tcase, serialization_failures_are_busy);
     tcase_add_test(tcase, settling_after_a_lost_connection);
     tcase_add_test(tcase, a_batch_has_a_verdict_for_each);
+    tcase_add_test(tcase, a_repeated_batch_is_flushed);
     tcase_add_test(tcase, a_batch_after_a_lost_connection);
     tcase_add_test(tcase, follow_up_jobs_are_part_of_the_transaction);
     tcase_add_test(tcase, bad_follow_up_jobs_are_refused);

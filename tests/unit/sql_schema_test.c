@@ -185,7 +185,7 @@ END_TEST
 
 /* ---- plans -------------------------------------------------------------------------------------------- */
 
-/* In the writer's session, with tables that are filled but were never analysed. */
+/* With tables that are filled but were never analysed. */
 static void
 must_use_index(struct mr_pg *session, const char *call)
 {
@@ -221,9 +221,7 @@ START_TEST(hot_statements_use_the_keys)
     pg_fixture_text(pg, "insert into millrace.result (id, finished_at, attempt, outcome) "
                         "select id, now(), 1, 1 from millrace.job");
     ck_ok(mr_stmt_prepare(pg, MR_STMT_STORE, &err), err);
-    pg_fixture_text(pg, "set enable_seqscan = off");
-    pg_fixture_text(pg, "set enable_hashjoin = off");
-    pg_fixture_text(pg, "set enable_mergejoin = off");
+    ck_ok(mr_stmt_prepare(pg, MR_STMT_WORKER, &err), err);
     pg_fixture_text(pg, "set plan_cache_mode = force_generic_plan");
     snprintf(sql, sizeof sql, "execute %s ('{0}', %s, 1000000)",
         mr_stmt_name(MR_STMT_FIND), id);
@@ -231,6 +229,13 @@ START_TEST(hot_statements_use_the_keys)
     snprintf(sql, sizeof sql, "execute %s ('{0}', %s, '{q}', '{k}', '{x}', 1000000)",
         mr_stmt_name(MR_STMT_JUDGE_JOBS), id);
     must_use_index(pg, sql);
+    snprintf(sql, sizeof sql, "execute %s (%s, '{1}', '{w}', '{null}', '{null}', '{x}')",
+        mr_stmt_name(MR_STMT_FINISH_MANY), id);
+    must_use_index(pg, sql);
+    /* The rest runs in the writer's session only. */
+    pg_fixture_text(pg, "set enable_seqscan = off");
+    pg_fixture_text(pg, "set enable_hashjoin = off");
+    pg_fixture_text(pg, "set enable_mergejoin = off");
     snprintf(sql, sizeof sql, "execute %s (%s)", mr_stmt_name(MR_STMT_READ), id);
     must_use_index(pg, sql);
     snprintf(sql, sizeof sql,
