@@ -14,8 +14,8 @@ list(struct mr_cli *cli, const char *method, const char *const *columns)
 int
 mr_cmd_list_queues(struct mr_cli *cli)
 {
-    static const char *const columns[] = {"name", "queue", "paused", "is_paused",
-        "waiting", "ready", "sent", "running", "finished", NULL};
+    static const char *const columns[] = {
+        "name", "is_paused", "waiting", "ready", "running", "finished", NULL};
 
     return list(cli, "queues", columns);
 }
