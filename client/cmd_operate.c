@@ -1,11 +1,11 @@
 #include "client/cli.h"
 
-/* The reply is a sentence, or nothing but the good news that it was done. */
+/* The reply is {text}, or nothing but the good news that it was done. */
 static int
 finish(
     struct mr_cli *cli, json_t *reply, int exit_code, const char *word, const char *name)
 {
-    const char *text = json_string_value(reply);
+    const char *text = json_string_value(json_object_get(reply, "text"));
 
     if (!reply)
         return exit_code;
@@ -59,15 +59,17 @@ mr_cmd_operate_explain(struct mr_cli *cli)
 {
     struct millrace_id id;
     struct mr_err err;
+    const char *text;
     json_t *reply;
     int exit_code;
 
     if (mr_cli_parse_id(cli->words[0], &id, &err))
         return mr_cli_fail(cli, &err);
     reply = mr_cli_call(cli, "explain", mr_cli_id_args(&id), &exit_code);
-    if (!reply || cli->is_json || !json_is_string(reply))
+    text = json_string_value(json_object_get(reply, "text"));
+    if (!reply || cli->is_json || !text)
         return finish(cli, reply, exit_code, "explained", cli->words[0]);
-    fprintf(cli->out, "%s\n", json_string_value(reply));
+    fprintf(cli->out, "%s\n", text);
     json_decref(reply);
     return exit_code;
 }

@@ -26,39 +26,21 @@ print_parts(struct mr_cli *cli, json_t *job)
     json_decref(live);
 }
 
-/* The stored row with what the broker's memory adds under "live"; NULL if there is neither. */
-static json_t *
-merge(json_t *reply)
-{
-    json_t *stored = json_object_get(reply, "stored");
-    json_t *live = json_object_get(reply, "live");
-    json_t *job = json_is_object(stored) ? json_incref(stored) : json_object();
-
-    if (json_is_object(live))
-        (void)json_object_set(job, "live", live);
-    json_decref(reply);
-    if (json_object_size(job) > 0)
-        return job;
-    json_decref(job);
-    return NULL;
-}
-
 int
 mr_cmd_show(struct mr_cli *cli)
 {
     struct millrace_id id;
     struct mr_err err;
-    json_t *reply;
     json_t *job;
     int exit_code;
 
     if (mr_cli_parse_id(cli->words[0], &id, &err))
         return mr_cli_fail(cli, &err);
-    reply = mr_cli_call(cli, "show", mr_cli_id_args(&id), &exit_code);
-    if (!reply)
+    job = mr_cli_call(cli, "show", mr_cli_id_args(&id), &exit_code);
+    if (!job)
         return exit_code;
-    job = merge(reply);
-    if (!job) {
+    if (!json_is_object(job)) {
+        json_decref(job);
         (void)mr_err_setf(&err, MR_NO_JOB, "There is no such job.",
             "\"millrace jobs\" lists those there are.", "%s", cli->words[0]);
         return mr_cli_fail(cli, &err);
