@@ -343,6 +343,21 @@ put_legend(FILE *out, const struct frame *f, const struct mr_map_svg *map)
     }
 }
 
+/* There is room for 44 characters beside the legend; of a longer text the end says more. */
+static void
+put_attribution(FILE *out, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (n > 44) {
+        text += n - 44;
+        while (((unsigned char)*text & 0xc0) == 0x80)
+            text++;
+        fputs("…", out);
+    }
+    put_text(out, text);
+}
+
 static void
 put_all(FILE *out, const struct mr_map_svg *map)
 {
@@ -372,7 +387,7 @@ put_all(FILE *out, const struct mr_map_svg *map)
     fprintf(out,
         "<text x=\"%d\" y=\"%d\" font-size=\"14\" text-anchor=\"end\" fill=\"#7b8794\">",
         WIDTH - MARGIN, f.height - 24);
-    put_text(out, map->attribution);
+    put_attribution(out, map->attribution);
     fprintf(out, "</text>\n</svg>\n");
 }
 
