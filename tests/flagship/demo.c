@@ -270,21 +270,24 @@ judge(struct demo *demo, struct mr_err *err)
     return status;
 }
 
-/* Where the data went with the temporary folder, a dump of it stays. */
+/* Where the data goes with a temporary folder, a dump of it stays: *dumped. */
 static enum mr_status
-keep_data(struct demo *demo, bool *is_dump, struct mr_err *err)
+keep_data(struct demo *demo, bool *dumped, struct mr_err *err)
 {
-    char program[PATH_MAX], out[PATH_MAX];
-    const char *argv[] = {program, "--clean", "--if-exists", "--no-owner", "--file", out,
+    char program[PATH_MAX], out[PATH_MAX], log[PATH_MAX];
+    const char *argv[] = {program, "--no-owner", "--file", out,
         mr_cluster_conninfo(demo->stack.cluster), NULL};
-    struct mr_proc_spec spec = {.argv = argv};
+    struct mr_proc_spec spec = {.argv = argv, .output = log};
 
-    *is_dump = *mr_cluster_note(demo->stack.cluster) != '\0';
-    if (!*is_dump)
+    *dumped = *mr_cluster_note(demo->stack.cluster) != '\0';
+    if (!*dumped)
         return MR_OK;
     snprintf(
         program, sizeof program, "%s/pg_dump", mr_cluster_bin_dir(demo->stack.cluster));
+    if (access(program, X_OK) != 0)
+        argv[0] = "pg_dump";
     snprintf(out, sizeof out, "%s/flagship.sql", demo->folder);
+    snprintf(log, sizeof log, "%s/dump.log", demo->folder);
     return mr_proc_run(&spec, DRAIN_MS, err);
 }
 
@@ -307,10 +310,13 @@ print_hints(const struct demo *demo, const char *conninfo, bool is_dump)
     printf("\nTo look at the tables, start their database again and try one of these:\n");
     printf("  %s/millrace dev --only-database --data %s\n", dirname(bin),
         is_dump ? "/tmp/flagship" : demo->folder);
-    if (is_dump)
+    if (is_dump) {
         conninfo = "host=/tmp/flagship/pg dbname=millrace user=millrace";
-    if (is_dump)
-        printf("  psql -q '%s' -f %s/flagship.sql\n", conninfo, demo->folder);
+        printf("  psql -q -o /dev/null '%s' -c 'drop schema if exists ride, millrace "
+               "cascade'"
+               " -f %s/flagship.sql\n",
+            conninfo, demo->folder);
+    }
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
         printf("  psql '%s' -c \"%s\"\n", conninfo, queries[i]);
 }
