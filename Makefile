@@ -234,7 +234,7 @@ $(EXAMPLES): $(B)/tests/%: tests/%.c client/millrace.h $(B)/libmillrace.so
 $(LOADABLE): $(B)/tests/%.so: tests/%.c $(wildcard worker/*.h)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -shared -o $@ $< $(call pkg,libs,msgpack)
+	$(Q)$(CC) $(CPPFLAGS) -Iworker $(CFLAGS) -shared -o $@ $< $(call pkg,libs,msgpack)
 
 # A harness is a libFuzzer entry point under clang; elsewhere the same file is linked with a
 # main() that replays files.

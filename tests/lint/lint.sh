@@ -34,7 +34,7 @@ if [ -n "${CLANG_FLAGS:-}" ] && command -v clang >/dev/null; then
     # shellcheck disable=SC2086
     for file in $(echo "$files" | grep '\.c$'); do
         extra=
-        case $file in tests/examples/*) extra=-Iclient ;; esac
+        case $file in tests/examples/*) extra=-Iclient ;; tests/loadable/*) extra=-Iworker ;; esac
         clang $CLANG_FLAGS $extra -Werror -fsyntax-only "$file" || status=1
     done
 fi

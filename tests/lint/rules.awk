@@ -89,6 +89,8 @@ FNR == FILE_LINES_MAX + 1 { found("the file has more than " FILE_LINES_MAX " lin
     # Examples see what a stranger sees.
     if (FILENAME ~ /^tests\/examples\// && header == "millrace.h")
         may = 1
+    if (FILENAME ~ /^tests\/loadable\// && header == "millrace_worker.h")
+        may = 1
     if (!may)
         found(room " may not include \"" header "\"")
     next
