@@ -372,14 +372,6 @@ on_event(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
     mr_lib_watch_on_event(link, msg);
 }
 
-static bool
-is_nil(struct mr_span value)
-{
-    struct mr_rd rd = mr_rd_open(value);
-
-    return value.n == 0 || mr_rd_skip_nil(&rd);
-}
-
 static void
 on_reply(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
 {
@@ -395,11 +387,7 @@ on_reply(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
         return;
     }
     mr_wr_reset(&req->bytes);
-    /* Where a method has only a sentence to say, that is its result. */
-    if (reply.code == MR_OK && reply.text.n && is_nil(reply.result))
-        mr_wr_str(&req->bytes, reply.text);
-    else
-        mr_wr_raw(&req->bytes, reply.result);
+    mr_wr_raw(&req->bytes, reply.result);
     mr_lib_link_end(
         link, req, req->bytes.status ? MR_NO_MEMORY : (int)reply.code, reply.text);
 }

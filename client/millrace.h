@@ -213,8 +213,7 @@ MILLRACE_API int millrace_cancel(struct millrace *mr, const struct millrace_id *
     int timeout_ms, struct millrace_error *error);
 
 /* Anything else the broker can be asked (see the protocol page): `args` is a msgpack map (NULL:
- * empty). The reply is one msgpack value, to be freed with free(); a method that has only a
- * sentence to say gives that. */
+ * empty). The reply is one msgpack value, to be freed with free(). */
 MILLRACE_API int millrace_call(struct millrace *mr, const char *method, const void *args,
     size_t args_bytes, int timeout_ms, void **reply, size_t *reply_bytes,
     struct millrace_error *error);
