@@ -312,9 +312,8 @@ print_hints(const struct demo *demo, const char *conninfo, bool is_dump)
         is_dump ? "/tmp/flagship" : demo->folder);
     if (is_dump) {
         conninfo = "host=/tmp/flagship/pg dbname=millrace user=millrace";
-        printf("  psql -q -o /dev/null '%s' -c 'drop schema if exists ride, millrace "
-               "cascade'"
-               " -f %s/flagship.sql\n",
+        printf("  psql -q -o /dev/null '%s' -c 'set client_min_messages = error;"
+               " drop schema if exists ride, millrace cascade' -f %s/flagship.sql\n",
             conninfo, demo->folder);
     }
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
