@@ -219,26 +219,25 @@ START_TEST(credit_is_absolute_and_never_overdrawn)
 }
 END_TEST
 
-/* Two workers with two threads and credit for six each; five jobs: idle threads first, so none
- * queues more than one. */
+/* One thread here, four there, credit for ten each: five jobs find five idle threads. */
 START_TEST(idle_threads_come_before_prefetching)
 {
     struct rig rig;
 
     rig_init(&rig);
     rig_start(&rig);
-    rig_worker(&rig, 2, 2, 6, NULL);
-    rig_worker(&rig, 3, 2, 6, NULL);
-    for (int i = 0; i < 4; i++)
+    rig_worker(&rig, 2, 1, 10, NULL);
+    rig_worker(&rig, 3, 4, 10, NULL);
+    for (int i = 0; i < 5; i++)
         rig_ready(&rig);
     rig_tick(&rig);
-    ck_assert_uint_eq(sent_to(&rig, 2), 2);
-    ck_assert_uint_eq(sent_to(&rig, 3), 2);
+    ck_assert_uint_eq(sent_to(&rig, 2), 1);
+    ck_assert_uint_eq(sent_to(&rig, 3), 4);
     for (int i = 0; i < 4; i++)
         rig_ready(&rig);
     rig_tick(&rig); /* now they are queued, by turns */
-    ck_assert_uint_eq(sent_to(&rig, 2), 4);
-    ck_assert_uint_eq(sent_to(&rig, 3), 4);
+    ck_assert_uint_eq(sent_to(&rig, 2), 3);
+    ck_assert_uint_eq(sent_to(&rig, 3), 6);
     rig_stop(&rig);
 }
 END_TEST
@@ -420,9 +419,76 @@ START_TEST(a_repeat_is_compared_by_digest_or_after_reading_back)
 }
 END_TEST
 
+START_TEST(a_job_that_goes_while_its_payload_is_read_leaves_nothing_behind)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_stored_job row;
+
+    rig_init(&rig);
+    rig.conf.payload_bytes_max = 0;
+    rig_start(&rig);
+    job = rig_job(&rig);
+    row = (struct mr_stored_job){.job = job};
+    rig_accept(&rig, &job);
+    rig_worker(&rig, 2, 4, 4, NULL);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
+    mr_core_cancel(rig.core, rig.now, 0, 3, job.id);
+    rig_commit(&rig);
+    ck_assert_str_eq(rig_state(&rig, job.id), "");
+    mr_core_read_back(rig.core, rig.now, job.id, &row); /* too late */
+    ck_assert_uint_eq(rig_stats(&rig).payload_bytes, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* There is room for seven payloads of 1 MiB above the budget. They are read for a worker that
+ * then goes away; another's job gets the room all the same. */
+START_TEST(payloads_that_nobody_takes_make_room_again)
+{
+    static uint8_t big[MR_PAYLOAD_BYTES_MAX];
+    struct mr_offer offer = {.kind = mr_span_str("other")};
+    struct mr_stored_job rows[8] = {0};
+    struct rig rig;
+
+    rig_init(&rig);
+    rig.conf.payload_bytes_max = 0;
+    rig_start(&rig);
+    ck_assert_int_eq(mr_core_knows_kind(rig.core, offer.kind), MR_OK);
+    for (int i = 0; i < 8; i++) {
+        rows[i].job = rig_job(&rig);
+        rows[i].job.payload = mr_span(big, sizeof big);
+        if (i == 7)
+            rows[i].job.kind = offer.kind;
+        rig_accept(&rig, &rows[i].job);
+    }
+    rig_worker(&rig, 2, 10, 10, NULL);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 7);
+    mr_core_leaves(rig.core, rig.now, 2, mr_span_str("bye"));
+    for (int i = 0; i < 7; i++)
+        mr_core_read_back(rig.core, rig.now, rows[i].job.id, &rows[i]);
+    ck_assert_uint_eq(rig_stats(&rig).payload_bytes, 7 * sizeof big);
+    rig_worker(&rig, 3, 1, 1, &offer);
+    rig_forget(&rig);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 0); /* no room */
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
+    mr_core_read_back(rig.core, rig.now, rows[7].job.id, &rows[7]);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 static void
 add(TCase *tcase)
 {
+    tcase_add_test(
+        tcase, a_job_that_goes_while_its_payload_is_read_leaves_nothing_behind);
+    tcase_add_test(tcase, payloads_that_nobody_takes_make_room_again);
     tcase_add_test(tcase, nine_comes_before_zero_and_equals_in_order);
     tcase_add_test(tcase, waiting_raises_a_job);
     tcase_add_test(tcase, at_equal_rank_the_longer_wait_goes_first);

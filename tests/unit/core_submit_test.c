@@ -259,10 +259,13 @@ START_TEST(a_known_row_brings_its_history)
     rig_tick(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
-    row = (struct mr_stored_job){.job = job, .attempts = 4, .failures = 1};
+    row = (struct mr_stored_job){.job = job, .attempts = 6, .failures = 4};
     mr_core_read_back(rig.core, rig.now, job.id, &row);
     rig_tick(&rig);
-    ck_assert_uint_eq(rig_last(&rig, MR_ACT_JOB)->job.attempt, 5);
+    ck_assert_uint_eq(rig_last(&rig, MR_ACT_JOB)->job.attempt, 7);
+    rig_report(&rig, 2, job.id, 7, MR_DID_FAIL); /* the fifth failure of five */
+    rig_commit(&rig);
+    ck_assert_uint_eq(rig_stats(&rig).failed, 1);
     rig_stop(&rig);
 }
 END_TEST

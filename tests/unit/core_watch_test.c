@@ -101,6 +101,27 @@ START_TEST(cancelling_what_is_not_in_memory_asks_the_database)
 }
 END_TEST
 
+START_TEST(cancelling_what_is_submitted_while_the_database_is_asked)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_found none = {0};
+
+    rig_init(&rig);
+    rig_start(&rig);
+    job = rig_job(&rig);
+    none.id = job.id;
+    mr_core_cancel(rig.core, rig.now, 1, 21, job.id);
+    rig_accept(&rig, &job);
+    mr_core_found(rig.core, rig.now, &none); /* it was not there yet */
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0);
+    rig_commit(&rig);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_OK);
+    ck_assert_uint_eq(rig_stats(&rig).cancelled, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(somebody_elses_result_stands_against_ours)
 {
     struct rig rig;
@@ -212,6 +233,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, cancelling_what_does_not_run);
     tcase_add_test(tcase, cancelling_what_runs_asks_its_worker);
     tcase_add_test(tcase, cancelling_what_is_not_in_memory_asks_the_database);
+    tcase_add_test(tcase, cancelling_what_is_submitted_while_the_database_is_asked);
     tcase_add_test(tcase, somebody_elses_result_stands_against_ours);
     tcase_add_test(tcase, watchers_hear_what_happens_until_they_leave);
     tcase_add_test(tcase, watching_what_is_not_in_memory);
