@@ -279,9 +279,9 @@ arrange(struct many *many, uint32_t count)
 }
 
 static void
-mark_written(const struct many *many, const struct pg_result *result)
+mark_written(const struct many *many, uint32_t from, const struct pg_result *result)
 {
-    uint32_t at = 0;
+    uint32_t at = from;
 
     /* Both are sorted by id: the statement inserts and returns in that order. */
     for (int i = 0; i < PQntuples(result); i++) {
@@ -294,33 +294,58 @@ mark_written(const struct many *many, const struct pg_result *result)
     }
 }
 
+static void
+put_arrays(struct mr_args *args, const struct many *many, uint32_t from, uint32_t to)
+{
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        struct mr_bin *bin = mr_stmt_arg(args);
+        size_t mark = mr_bin_array_open(bin, columns[c].type);
+
+        for (uint32_t i = from; i < to; i++)
+            columns[c].put(bin, many->finishes[many->order[i]]);
+        mr_bin_array_close(bin, mark, to - from);
+    }
+}
+
 static enum mr_status
-write_many(const struct many *many, struct mr_err *err)
+write_range(const struct many *many, uint32_t from, uint32_t to, struct mr_err *err)
 {
     struct mr_args args = {0};
     struct mr_pipe pipe;
     enum mr_status status;
     int place;
 
-    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
-        struct mr_bin *bin = mr_stmt_arg(&args);
-        size_t mark = mr_bin_array_open(bin, columns[c].type);
-
-        for (uint32_t i = 0; i < many->count; i++)
-            columns[c].put(bin, many->finishes[many->order[i]]);
-        mr_bin_array_close(bin, mark, many->count);
-    }
+    put_arrays(&args, many, from, to);
     mr_pg_pipe_open(&pipe, many->pg, err);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_IMPATIENT, NULL);
     place = mr_pg_pipe_add(&pipe, MR_STMT_FINISH_MANY, &args);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
     status = mr_pg_pipe_run(&pipe);
     if (status == MR_OK)
-        mark_written(many, pipe.results[place]);
+        mark_written(many, from, pipe.results[place]);
     mr_pg_pipe_fini(&pipe);
     mr_stmt_args_fini(&args);
     return status;
+}
+
+/* A row that somebody else is about to write, and does not get done with, is found by halving,
+ * so that the others need not wait for it. */
+static enum mr_status
+write_halving(const struct many *many, uint32_t from, uint32_t to, struct mr_err *err)
+{
+    enum mr_status status = write_range(many, from, to, err);
+    uint32_t middle = from + (to - from) / 2;
+
+    if (status == MR_OK || strcmp(mr_pg_sqlstate(many->pg), "55P03") != 0)
+        return status;
+    if (to - from == 1) {
+        many->finishes[many->order[from]]->status = MR_BUSY;
+        return MR_OK;
+    }
+    status = write_halving(many, from, middle, err);
+    return status == MR_OK ? write_halving(many, middle, to, err) : status;
 }
 
 enum mr_status
@@ -344,12 +369,12 @@ mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t co
         return mr_err_set(err, MR_NO_MEMORY, "store results",
             "the memory given for what is stored is full", "Use a larger arena.");
     arrange(&many, count);
-    status = write_many(&many, err);
+    status = write_halving(&many, 0, many.count, err);
     if (status != MR_OK)
         return status;
     look.pending = many.order; /* not needed in order any more */
     for (uint32_t i = 0; i < count; i++) {
-        if (finishes[i]->status != MR_OK)
+        if (finishes[i]->status == MR_FINISHED)
             look.pending[look.count++] = i;
     }
     return look_up(&look, err);

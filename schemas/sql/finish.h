@@ -46,7 +46,9 @@ enum mr_status mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish,
     struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 
 /* The committer's batch: all rows in one transaction, each with its own status. May be repeated
- * after MR_STORE_DOWN: rows that are already there show as MR_FINISHED with our attempt. */
+ * after MR_STORE_DOWN: rows that are already there show as MR_FINISHED with our attempt. A row
+ * that somebody else holds for half a second gets MR_BUSY, found by halving the batch: give it
+ * again later. Needs 4 bytes a row of the arena beside what is found. */
 enum mr_status mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes,
     uint32_t count, struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 

@@ -36,6 +36,7 @@ enum mr_stmt {
     /* workers */
     MR_STMT_FINISH,
     MR_STMT_FINISH_MANY,
+    MR_STMT_IMPATIENT,
     MR_STMT_INBOX_PUT,
 };
 #define MR_STMT_COUNT (MR_STMT_INBOX_PUT + 1)

@@ -276,6 +276,34 @@ START_TEST(a_batch_after_a_lost_connection)
 }
 END_TEST
 
+/* Somebody stopped between a result and its COMMIT. */
+START_TEST(a_row_that_is_held_does_not_hold_the_batch)
+{
+    enum { COUNT = 5 };
+    struct mr_store_op ops[COUNT];
+    struct mr_finish finishes[COUNT], *list[COUNT];
+    struct mr_err err = {0};
+    char sql[256], id[MR_UUID_TEXT_MAX];
+
+    for (int i = 0; i < COUNT; i++) {
+        ops[i] = pg_fixture_job();
+        finishes[i] = finish_of(ops[i].id, 2);
+        list[i] = &finishes[i];
+    }
+    pg_fixture_must_commit(store, ops, COUNT);
+    ck_ok(mr_pg_begin(pg, &err), err);
+    snprintf(sql, sizeof sql, "select millrace.finish('%s', 1, 'w', null, null, null)",
+        mr_uuid_format(ops[3].id, id));
+    pg_fixture_text(pg, sql);
+    ck_ok(mr_finish_batch(worker, list, COUNT, arena, &err), err);
+    for (int i = 0; i < COUNT; i++)
+        ck_status(finishes[i].status, i == 3 ? MR_BUSY : MR_OK);
+    mr_pg_rollback(pg);
+    ck_ok(mr_finish_batch(worker, &list[3], 1, arena, &err), err);
+    ck_status(finishes[3].status, MR_OK);
+}
+END_TEST
+
 /* A repeat writes no row; without a WAL record of its own its COMMIT would flush nothing, and
  * "it is there" would be less durable than "it is stored". */
 START_TEST(a_repeated_batch_is_flushed)
@@ -374,6 +402,7 @@ main(void)
     tcase_add_test(tcase, serialization_failures_are_busy);
     tcase_add_test(tcase, settling_after_a_lost_connection);
     tcase_add_test(tcase, a_batch_has_a_verdict_for_each);
+    tcase_add_test(tcase, a_row_that_is_held_does_not_hold_the_batch);
     tcase_add_test(tcase, a_repeated_batch_is_flushed);
     tcase_add_test(tcase, a_batch_after_a_lost_connection);
     tcase_add_test(tcase, follow_up_jobs_are_part_of_the_transaction);
