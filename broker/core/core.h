@@ -17,6 +17,11 @@
  * memory; the truth about it is its row in `result`. Every table has a cap; a full one is a
  * typed refusal, never an allocation.
  *
+ * Order: jobs of a lane (lane.h) start in the order in which they became ready; one that was
+ * given back or lost goes to the front. Times: run_at and delays are turned into monotonic time
+ * at acceptance, so that a step of the wall clock moves none of them; an expiry is compared
+ * with the wall clock again when its timer fires and when the job would be sent.
+ *
  * Answers come as actions through one callback, in order, during the call that caused them;
  * what they point to lives until the callback returns. The callback never calls the core.
  */
@@ -131,10 +136,13 @@ void mr_core_leaves(
  * ACK comes when every job has its verdict. */
 enum mr_status mr_core_submit_open(struct mr_core *core, struct mr_now now, uint32_t peer,
     uint64_t corr, uint32_t flags, uint32_t jobs) MR_MUST_CHECK;
+/* Of a message with MR_SUBMIT_RESENT, a job whose expiry is over goes to the store all the same:
+ * it may be there, finished even. */
 void mr_core_submit_job(
     struct mr_core *core, struct mr_now now, const struct mr_job_new *job);
 void mr_core_submit_close(struct mr_core *core, struct mr_now now);
 
+/* Answered by an EVENT: WAITING, FINISHED or NO_JOB. watches_max reached: ERROR with corr 0. */
 void mr_core_watch(
     struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id, bool on);
 
@@ -148,7 +156,8 @@ void mr_core_cancel(struct mr_core *core, struct mr_now now, uint32_t peer, uint
 void mr_core_credit(
     struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t limit);
 
-/* One DONE message: open, each outcome, close; ACK when all is durable. Outcomes of attempts
+/* One DONE message: open, each outcome, close; ACK when all is durable. While jobs are being
+ * loaded, or too many outcomes wait, ERROR with STARTING or BUSY: the worker sends it again. Outcomes of attempts
  * that are not current change nothing but are acknowledged (verdict MR_STALE). */
 void mr_core_done_open(struct mr_core *core, struct mr_now now, uint32_t peer,
     uint64_t corr, uint32_t flags, uint32_t dones);
