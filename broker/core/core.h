@@ -147,7 +147,8 @@ void mr_core_watch(
     struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id, bool on);
 
 /* REPLY comes when the verdict is final: MR_OK (will never run, or stopped), MR_FINISHED,
- * MR_NO_JOB. A running job is revoked first; its worker's answer decides. */
+ * MR_NO_JOB. A running job is revoked first; its worker's answer decides. MR_BUSY: ask again
+ * (watches_max reached, or the job is in the database and not loaded yet). */
 void mr_core_cancel(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t corr,
     struct mr_uuid id);
 
@@ -157,8 +158,9 @@ void mr_core_credit(
     struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t limit);
 
 /* One DONE message: open, each outcome, close; ACK when all is durable. While jobs are being
- * loaded, or too many outcomes wait, ERROR with STARTING or BUSY: the worker sends it again. Outcomes of attempts
- * that are not current change nothing but are acknowledged (verdict MR_STALE). */
+ * loaded, or too many outcomes wait, ERROR with STARTING or BUSY: the worker sends it again.
+ * Outcomes of attempts that are not current change nothing but are acknowledged (verdict
+ * MR_STALE). */
 void mr_core_done_open(struct mr_core *core, struct mr_now now, uint32_t peer,
     uint64_t corr, uint32_t flags, uint32_t dones);
 void mr_core_done(struct mr_core *core, struct mr_now now, const struct mr_done *done);
@@ -176,7 +178,8 @@ void mr_core_stored(
     struct mr_core *core, struct mr_now now, const struct mr_store_op *op);
 
 /* An unfinished job from the database: at start (before load_done: held back for grace_ms) or
- * from the inbox (ready at once). MR_BUSY when memory is full: stop loading, go on later. */
+ * from the inbox (ready at once). MR_BUSY when memory is full: stop loading, go on later.
+ * MR_BAD_ARGUMENT: a row that cannot be a job; go on with the next. */
 enum mr_status mr_core_loaded(struct mr_core *core, struct mr_now now,
     const struct mr_stored_job *job) MR_MUST_CHECK;
 void mr_core_load_done(struct mr_core *core, struct mr_now now);
