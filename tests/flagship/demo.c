@@ -333,13 +333,18 @@ close_all(struct demo *demo)
 static enum mr_status
 stop(struct demo *demo, char *conninfo, size_t room, bool *is_dump, struct mr_err *err)
 {
-    enum mr_status status;
+    enum mr_status status = MR_OK;
+    const char *bad;
 
     mr_demo_show_begin(&demo->show, "Stop everything");
     millrace_close(demo->feed.mr);
     demo->feed.mr = NULL;
-    mr_stack_stop_programs(&demo->stack);
-    status = keep_data(demo, is_dump, err);
+    bad = mr_stack_stop_programs(&demo->stack);
+    if (bad)
+        status = mr_err_setf(err, MR_INTERNAL, "A program did not end well",
+            "Its log in that folder says why.", "%s (logs: %.400s)", bad, demo->folder);
+    if (!status)
+        status = keep_data(demo, is_dump, err);
     snprintf(conninfo, room, "%s", mr_cluster_conninfo(demo->stack.cluster));
     mr_pg_close(&demo->feed.pg);
     mr_stack_close(&demo->stack);

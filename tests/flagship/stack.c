@@ -265,24 +265,39 @@ mr_stack_missing(struct mr_stack *stack)
     return NULL;
 }
 
-void
+/* Not a second SIGTERM when the time is over: that would mean "at once". */
+static bool
+stop(struct mr_proc *proc)
+{
+    if (!mr_proc_wait(proc, STOP_MS))
+        mr_proc_stop(proc, SIGKILL, 0);
+    return proc->pid <= 0 || mr_proc_exit_code(proc) == EXIT_SUCCESS;
+}
+
+const char *
 mr_stack_stop_programs(struct mr_stack *stack)
 {
+    const char *bad = NULL;
+
     for (int i = 0; i < MR_STACK_WORKERS; i++)
         mr_proc_signal(&stack->workers[i], SIGTERM);
-    /* Not a second SIGTERM: that would mean "at once". */
     for (int i = 0; i < MR_STACK_WORKERS; i++) {
-        if (!mr_proc_wait(&stack->workers[i], STOP_MS))
-            mr_proc_stop(&stack->workers[i], SIGKILL, 0);
+        if (!stop(&stack->workers[i]))
+            bad = "a worker";
     }
-    mr_proc_stop(&stack->broker, SIGTERM, STOP_MS);
-    mr_proc_stop(&stack->provider, SIGTERM, STOP_MS);
+    mr_proc_signal(&stack->broker, SIGTERM);
+    if (!stop(&stack->broker))
+        bad = "the broker";
+    mr_proc_signal(&stack->provider, SIGTERM);
+    if (!stop(&stack->provider))
+        bad = "the payment provider";
+    return bad;
 }
 
 void
 mr_stack_close(struct mr_stack *stack)
 {
-    mr_stack_stop_programs(stack);
+    (void)mr_stack_stop_programs(stack);
     mr_cluster_stop(&stack->cluster);
     if (stack->lock >= 0)
         close(stack->lock);

@@ -50,8 +50,10 @@ enum mr_status mr_stack_workers(struct mr_stack *stack,
 /* NULL while all of them run, else the name of one that has ended. */
 const char *mr_stack_missing(struct mr_stack *stack);
 
-/* In order: workers, broker, provider, PostgreSQL. Fine on what was never started. */
-void mr_stack_stop_programs(struct mr_stack *stack);
+/* In order: workers, broker, provider (PostgreSQL stays). Fine on what was never started. NULL,
+ * or the name of one that did not end well (a code other than 0, or it had to be killed). */
+const char *mr_stack_stop_programs(struct mr_stack *stack);
+/* Those, PostgreSQL and the lock. */
 void mr_stack_close(struct mr_stack *stack);
 /* Closes it and removes its folder. */
 void mr_stack_remove(struct mr_stack *stack);
