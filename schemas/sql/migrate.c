@@ -7,7 +7,7 @@
 #include "schemas/sql/pg_priv.h"
 
 #define DAYS_AHEAD 3
-#define LOCK_SQL "select pg_advisory_lock(28018, 0)" /* 0x6d72, "mr": see store.c */
+#define LOCK_SQL "select pg_advisory_lock(28018, 0)" /* 0x6d72; shards: store.c */
 #define UNLOCK_SQL "select pg_advisory_unlock(28018, 0)"
 
 static const char base_sql[] =

@@ -10,7 +10,8 @@
 #include "schemas/sql/store_priv.h"
 
 #define ANSWER_MS 30000
-#define LOCK_CLASS 0x6d72 /* of advisory locks: "mr" */
+/* Of the advisory locks of shards; 0x6d72 is for the schema (migrate.c, 0001_millrace.sql). */
+#define LOCK_CLASS 0x6d73
 #define DAY_MS INT64_C(86400000)
 
 /* ---- connection ------------------------------------------------------------------------------- */
