@@ -262,7 +262,7 @@ keep_text(char out[MR_LIB_TEXT_MAX], struct mr_span text)
 /* False if the ACK does not fit what it answers. */
 static bool
 read_verdicts(struct mr_lib_link *link, struct mr_ack *ack, struct mr_lib_flight *flight,
-    bool *has_busy)
+    uint32_t *busy)
 {
     while (ack->verdicts > 0) {
         struct mr_verdict verdict;
@@ -272,7 +272,7 @@ read_verdicts(struct mr_lib_link *link, struct mr_ack *ack, struct mr_lib_flight
             return false;
         unit = flight->units[verdict.index];
         if (is_to_be_repeated((int)verdict.code)) {
-            *has_busy = true;
+            ++*busy;
             keep_text(link->text, verdict.text);
         }
         if (!unit)
@@ -301,21 +301,21 @@ mr_lib_submit_on_ack(struct mr_lib_link *link, const struct mr_msg *msg, int64_t
 {
     struct mr_lib_flight *flight = take_flight(link, msg->corr);
     struct mr_ack ack = {.count = 0};
-    bool has_busy = false;
+    uint32_t busy = 0;
 
     if (!flight)
         return;
     for (uint32_t i = 0; i < flight->count; i++)
         if (flight->units[i])
             flight->units[i]->code = MR_OK;
-    if (mr_get_ack(msg, &ack) || !read_verdicts(link, &ack, flight, &has_busy)) {
+    if (mr_get_ack(msg, &ack) || !read_verdicts(link, &ack, flight, &busy)) {
         lose(flight);
         link->fall = MR_MALFORMED;
     }
-    if (has_busy)
+    if (busy < flight->count)
+        link->busy_in_a_row = 0; /* full, but it goes on */
+    if (busy)
         pause_sending(link, now_us, ack.retry_after_ms);
-    else
-        link->busy_in_a_row = 0;
     land(link, flight);
 }
 
