@@ -94,15 +94,23 @@ read_endpoints(struct rig *rig, const char *ready)
 }
 
 void
-rig_open(struct rig *rig)
+rig_open_on(struct rig *rig, const char *conninfo)
 {
+    struct mr_err err = {0};
+
     *rig = (struct rig){.folder = "/tmp/millrace-rig-XXXXXX"};
     ck_assert_ptr_nonnull(mkdtemp(rig->folder));
     snprintf(rig->output, sizeof rig->output, "%s/output", rig->folder);
-    snprintf(rig->conninfo, sizeof rig->conninfo, "%s", pg_fixture_database(true));
+    snprintf(rig->conninfo, sizeof rig->conninfo, "%s", conninfo);
     snprintf(rig->front, sizeof rig->front, "tcp://127.0.0.1:*");
     snprintf(rig->back, sizeof rig->back, "tcp://127.0.0.1:*");
-    rig->pg = pg_fixture_open("rig");
+    ck_ok(mr_pg_open(&rig->pg, rig->conninfo, "rig", &err), err);
+}
+
+void
+rig_open(struct rig *rig)
+{
+    rig_open_on(rig, pg_fixture_database(true));
 }
 
 void
@@ -220,6 +228,12 @@ rig_submit(struct millrace *mr, const char *kind, const char *key, int64_t value
     ck_assert_msg(code == 0, "%s: %s", millrace_code_name(code), error.why);
     millrace_pack_free(&pack);
     return job.id;
+}
+
+int
+rig_verdict(struct millrace *mr, const struct millrace_job *job)
+{
+    return millrace_submit(mr, job, RIG_WAIT_MS, NULL);
 }
 
 void

@@ -32,6 +32,8 @@ struct rig {
 
 /* A folder and a fresh database with the schema; no program yet. */
 void rig_open(struct rig *rig);
+/* ... over that database, which has the schema. */
+void rig_open_on(struct rig *rig, const char *conninfo);
 /* Ends what runs and removes the folder. */
 void rig_close(struct rig *rig);
 
@@ -52,6 +54,8 @@ struct millrace *rig_client(const struct rig *rig);
 /* Submit a job of that kind with JSON-free arguments: {key: value}, or none when key is NULL. */
 struct millrace_id rig_submit(
     struct millrace *mr, const char *kind, const char *key, int64_t value);
+/* What millrace_submit says about any job. */
+int rig_verdict(struct millrace *mr, const struct millrace_job *job);
 /* ... wait for its end and expect that outcome. */
 void rig_expect(struct millrace *mr, struct millrace_id id, int outcome);
 
