@@ -15,8 +15,8 @@
  * that two at a time are safe. *applied: how many files. Also makes the partitions of
  * yesterday to `days_ahead` days from now. A file whose text differs from the one that was
  * applied gives MR_VERSION. */
-enum mr_status mr_migrate(struct mr_pg *pg, const char *set, int *applied,
-    struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_migrate(
+    struct mr_pg *pg, const char *set, int *applied, struct mr_err *err) MR_MUST_CHECK;
 
 /* MR_OK if the database has exactly the version that this build needs; MR_VERSION with "run
  * millrace migrate" (too old) or "install the newer millrace" (too new). */

@@ -33,13 +33,15 @@ bool mr_pg_is_alive(const struct mr_pg *pg);
 
 /* Text parameters. `result` is freed with mr_pg_free_result by the caller (NULL: not wanted). */
 enum mr_status mr_pg_run(struct mr_pg *pg, const char *sql, int count,
-    const char *const *params, struct pg_result **result, struct mr_err *err) MR_MUST_CHECK;
+    const char *const *params, struct pg_result **result,
+    struct mr_err *err) MR_MUST_CHECK;
 void mr_pg_free_result(struct pg_result **result);
 
 int mr_pg_rows(const struct pg_result *result);
 long mr_pg_affected(const struct pg_result *result);
-const char *mr_pg_text(const struct pg_result *result, int row, int column); /* NULL: null */
-int64_t mr_pg_int(const struct pg_result *result, int row, int column);      /* 0: null */
+const char *mr_pg_text(
+    const struct pg_result *result, int row, int column);               /* NULL: null */
+int64_t mr_pg_int(const struct pg_result *result, int row, int column); /* 0: null */
 
 enum mr_status mr_pg_begin(struct mr_pg *pg, struct mr_err *err) MR_MUST_CHECK;
 /* Never fails: a dead connection has rolled back. Keeps mr_pg_sqlstate. */
@@ -66,7 +68,8 @@ struct pg_conn *mr_pg_raw(struct mr_pg *pg);
 /* A handle by which another thread stops the statement in flight. Take it after open, give it
  * to that thread, free it there. Never used around a COMMIT of ours. */
 struct mr_pg_cancel *mr_pg_cancel_new(struct mr_pg *pg);
-enum mr_status mr_pg_cancel(struct mr_pg_cancel *cancel) MR_MUST_CHECK; /* blocks on connect */
+enum mr_status mr_pg_cancel(
+    struct mr_pg_cancel *cancel) MR_MUST_CHECK; /* blocks on connect */
 void mr_pg_cancel_free(struct mr_pg_cancel **cancel);
 
 #endif

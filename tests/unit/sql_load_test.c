@@ -9,23 +9,6 @@
 
 #define JOBS_MAX 4000
 
-static struct mr_store *store;
-static struct mr_pg *pg;
-
-static void
-setup(void)
-{
-    store = pg_fixture_store(NULL);
-    pg = pg_fixture_open("test");
-}
-
-static void
-teardown(void)
-{
-    mr_pg_close(&pg);
-    mr_store_close(&store);
-}
-
 /* What came, in order; spans only as copies. */
 struct seen {
     struct mr_stored_job jobs[JOBS_MAX];
@@ -34,6 +17,28 @@ struct seen {
     uint32_t count, stop_at;
 };
 static struct seen seen;
+
+static struct mr_store *store;
+static struct mr_pg *pg;
+static uint32_t found_count, finished_count, missing_count;
+static size_t body_bytes;
+
+static void
+setup(void)
+{
+    store = pg_fixture_store(NULL);
+    pg = pg_fixture_open("test");
+    memset(&seen, 0, sizeof seen); /* tests may share a process */
+    found_count = finished_count = missing_count = 0;
+    body_bytes = 0;
+}
+
+static void
+teardown(void)
+{
+    mr_pg_close(&pg);
+    mr_store_close(&store);
+}
 
 static bool
 on_job(void *context, const struct mr_stored_job *job)
@@ -241,9 +246,6 @@ START_TEST(jobs_are_read_back)
     ck_assert_str_eq(seen.payload[0], "\x01");
 }
 END_TEST
-
-static uint32_t found_count, finished_count, missing_count;
-static size_t body_bytes;
 
 static bool
 on_found(void *context, const struct mr_found *found)
