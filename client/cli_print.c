@@ -288,7 +288,7 @@ mr_cli_print_result(struct mr_cli *cli, const struct millrace_result *result)
         mr_cli_print_json(cli, json_incref(json_object_get(shown, "result")));
         json_decref(shown);
     } else {
-        fprintf(cli->err, "millrace: The job %s %s after %" PRIu32 " attempts.\n",
+        fprintf(cli->err, "millrace: The job %s %s after attempt %" PRIu32 ".\n",
             json_string_value(json_object_get(shown, "id")),
             result->outcome == MILLRACE_FAILED          ? "failed"
             : result->outcome == MILLRACE_WAS_CANCELLED ? "was cancelled"

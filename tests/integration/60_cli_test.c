@@ -1,0 +1,328 @@
+/*
+ * What people touch, as they touch it: `millrace dev` with a real PostgreSQL, broker and worker,
+ * and the commands against it, each as a process of its own.
+ */
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/proc.h"
+#include "schemas/base/clock.h"
+
+#define DEADLINE_MS 60000
+#define LINES 400
+
+static char folder[64], program[4096], example[4096];
+static struct mr_proc dev;
+static struct mr_err err;
+static char text[65536];
+
+static void
+at(char path[128], const char *name)
+{
+    snprintf(path, 128, "%s/%s", folder, name);
+}
+
+static const char *
+read_file(const char *name)
+{
+    char path[128];
+    FILE *file;
+    size_t n;
+
+    at(path, name);
+    file = fopen(path, "r");
+    n = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    text[n] = '\0';
+    if (file)
+        fclose(file);
+    return text;
+}
+
+static void
+write_file(const char *name, const char *content)
+{
+    char path[128];
+    FILE *file;
+
+    at(path, name);
+    file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(content, file);
+    fclose(file);
+}
+
+static void
+spawn(struct mr_proc *proc, const char *output, const char *const *argv)
+{
+    char path[128];
+    struct mr_proc_spec spec = {
+        .argv = argv, .directory = folder, .output = path, .death_signal = SIGTERM};
+
+    at(path, output);
+    (void)unlink(path);
+    ck_assert_msg(mr_proc_start(proc, &spec, &err) == MR_OK, "%s %s", argv[0], err.why);
+}
+
+/* Runs a line of the shell in our folder, $0 is the command, $1 the example; its exit code.
+ * What it says is in `text`. */
+static int
+sh(const char *line)
+{
+    const char *const argv[] = {"/bin/bash", "-c", line, program, example, NULL};
+    struct mr_proc proc;
+
+    spawn(&proc, "out", argv);
+    ck_assert_msg(mr_proc_wait(&proc, DEADLINE_MS), "%s takes too long", line);
+    (void)read_file("out");
+    return mr_proc_exit_code(&proc);
+}
+
+static void
+runs(int code, const char *line)
+{
+    int got = sh(line);
+
+    ck_assert_msg(got == code, "%s: %d, not %d: %s", line, got, code, text);
+}
+
+static void
+shows(const char *wanted)
+{
+    ck_assert_msg(strstr(text, wanted) != NULL, "\"%s\" is not in: %s", wanted, text);
+}
+
+static void
+wait_for_text(const char *file, const char *wanted)
+{
+    int64_t end_us = mr_clock_now().mono_us + DEADLINE_MS * INT64_C(1000);
+
+    while (!strstr(read_file(file), wanted)) {
+        ck_assert_msg(mr_clock_now().mono_us < end_us, "no \"%s\" in: %s", wanted, text);
+        ck_assert_msg(mr_proc_is_alive(&dev), "dev has ended: %s", read_file(file));
+        (void)mr_proc_wait(&dev, 20);
+    }
+}
+
+static void
+start_dev(void)
+{
+    const char *const argv[] = {program, "dev", "--threads", "4", "--data", "data", NULL};
+
+    spawn(&dev, "dev.out", argv);
+    wait_for_text("dev.out", "ready ");
+    runs(0, "mkdir -p .millrace && cp data/endpoints.ini .millrace/");
+}
+
+static void
+set_up(void)
+{
+    strcpy(folder, "/tmp/millrace-it-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chmod(folder, 0755), 0);
+    ck_assert_int_eq(mr_proc_find("millrace", program, sizeof program, &err), MR_OK);
+    snprintf(example, sizeof example, "%.4000s", program);
+    strcpy(strrchr(example, '/'), "/tests/examples/frontend");
+    unsetenv("MILLRACE_ENDPOINT");
+    unsetenv("MILLRACE_CONFIG");
+    start_dev();
+}
+
+static void
+tear_down(void)
+{
+    const char *const argv[] = {"rm", "-rf", folder, NULL};
+    struct mr_proc_spec spec = {.argv = argv};
+
+    (void)mr_proc_stop(&dev, SIGTERM, DEADLINE_MS);
+    ck_assert_int_eq(mr_proc_run(&spec, DEADLINE_MS, &err), MR_OK);
+}
+
+START_TEST(one_job)
+{
+    runs(0, "$0 submit test.noop --wait");
+    runs(0, "$0 submit test.sleep '{\"ms\":1}' --wait -o json");
+    shows("\"outcome\":\"succeeded\"");
+    runs(0, "echo '{\"ms\":1}' | $0 submit test.sleep - --wait");
+    runs(0, "echo '{\"ms\":1}' > a.json; $0 submit test.sleep @a.json --wait");
+    runs(1, "$0 submit test.fail '{\"for_good\":true}' --wait");
+    shows("failed after attempt 1");
+    runs(65, "$0 submit test.nop");
+    shows("Did you mean \"test.noop\"?");
+    runs(65, "$0 submit test.noop --id 0198c0de-0000-7000-8000-000000000001");
+    shows("past");
+    runs(2, "$0 submit test.noop --expires -1s --wait");
+    runs(66, "$0 wait 0198c0de-0000-7000-8000-000000000001");
+    runs(66, "$0 show 0198c0de-0000-7000-8000-000000000001");
+    runs(75,
+        "id=$($0 submit test.sleep '{\"ms\":60000}'); $0 wait $id --for 50ms; rc=$?; "
+        "$0 cancel $id; exit $rc");
+    /* The same id again is the same job; another body is refused. */
+    runs(0, "id=$($0 submit test.noop '{\"n\":1}'); $0 wait $id && "
+            "$0 submit test.noop '{\"n\":1}' --id $id -o json");
+    shows("\"status\":\"finished\"");
+    runs(65, "id=$($0 submit test.noop '{\"n\":1}'); $0 submit test.noop '{\"n\":2}' "
+             "--id $id");
+    shows("why:");
+}
+END_TEST
+
+START_TEST(lists_and_levers)
+{
+    runs(0,
+        "$0 pause night; $0 submit test.noop --queue night > id; $0 explain $(cat id)");
+    shows("pause");
+    runs(0, "$0 queues -o json");
+    shows("\"name\":\"night\",\"is_paused\":true");
+    runs(0, "$0 show $(cat id)");
+    shows("test.noop");
+    runs(0, "$0 cancel $(cat id)");
+    runs(2, "$0 wait $(cat id)");
+    shows("was cancelled");
+    runs(0, "$0 submit test.noop --queue night > id; $0 resume night; $0 wait $(cat id)");
+    runs(65, "$0 cancel $(cat id)");
+    runs(0, "$0 jobs --queue night --state succeeded -o json");
+    shows("\"state\":\"succeeded\"");
+    ck_assert_ptr_null(strstr(text, "\"cancelled\""));
+    runs(0, "$0 jobs --since -1h");
+    shows("submitted_at");
+    runs(0, "$0 kinds");
+    shows("test.noop");
+    runs(0, "$0 workers");
+    shows("worker-1");
+    runs(0, "$0 stats -o json");
+    shows("\"is_store_up\":true");
+    runs(0, "$0 migrate");
+    shows("up to date");
+    runs(75, "$0 migrate --database 'host=/nonexistent dbname=x user=y'");
+}
+END_TEST
+
+static void
+write_lines(void)
+{
+    char path[128];
+    FILE *file;
+
+    at(path, "jobs.jsonl");
+    file = fopen(path, "w");
+    for (int i = 0; i < LINES; i++)
+        fprintf(file, "{\"kind\":\"test.sleep\",\"args\":{\"ms\":5}}\n");
+    fclose(file);
+}
+
+/* Killed half way and run again: every line has one job, and every job one result. */
+START_TEST(a_batch_that_is_killed)
+{
+    const char *const argv[] = {program, "batch", "jobs.jsonl", NULL};
+    struct mr_proc batch;
+    char path[128];
+
+    write_lines();
+    spawn(&batch, "first.out", argv);
+    at(path, "first.out");
+    ck_assert_int_eq(mr_proc_wait_file(&batch, path, DEADLINE_MS, &err), MR_OK);
+    (void)mr_proc_stop(&batch, SIGKILL, 0);
+    runs(0, "$0 batch jobs.jsonl 2> second.err > second; wc -l < second");
+    ck_assert_int_eq(atoi(text), LINES);
+    runs(0, "$0 batch jobs.jsonl 2> third.err | sort > third; sort second | cmp - third");
+    runs(0, "cut -d'\"' -f4 third | sort -u | wc -l");
+    ck_assert_int_eq(atoi(text), LINES);
+    runs(0, "$0 jobs --kind test.sleep --limit 1000 -o json | grep -o '\"id\"' | wc -l");
+    ck_assert_int_eq(atoi(text), LINES);
+    /* Another input under the same state. */
+    runs(65, "echo '{\"kind\":\"test.noop\"}' >> jobs.jsonl; $0 batch jobs.jsonl");
+    shows("has changed");
+    runs(0, "$0 batch --again jobs.jsonl | wc -l");
+    ck_assert_int_eq(atoi(text), LINES + 1);
+    write_file("mixed.jsonl", "{\"kind\":\"test.noop\"}\n"
+                              "{\"kind\":\"test.fail\",\"args\":{\"for_good\":true}}\n");
+    runs(1, "$0 batch mixed.jsonl");
+    write_file("mixed.jsonl", "{\"kind\":\"test.noop\"}\n{\"kind\":\"no.such\"}\n");
+    runs(65, "$0 batch --again mixed.jsonl");
+    shows("\"outcome\":\"refused\"");
+    shows("\"outcome\":\"succeeded\"");
+}
+END_TEST
+
+START_TEST(the_example_front_end)
+{
+    runs(0, "$1 $(sed -n 's/endpoint = //p' data/endpoints.ini) | sort | uniq -c");
+    ck_assert_int_eq(atoi(text), 10);
+    shows("succeeded");
+    runs(1, "$1 $(sed -n 's/endpoint = //p' data/endpoints.ini) no.such.kind");
+}
+END_TEST
+
+/* A child that dies is started again; a job that waits sees nothing of it. */
+START_TEST(dev_looks_after_its_children)
+{
+    runs(0, "$0 pause night; $0 submit test.noop --queue night > id; "
+            "pkill -9 -f \"[m]illrace-broker .*$PWD/data/broker.ready\"");
+    wait_for_text("dev.out", "broker has died");
+    runs(0, "$0 resume night --timeout-ms 30000 || $0 resume night; $0 wait $(cat id)");
+    runs(0, "pkill -9 -f \"[m]illrace-worker .*$PWD/data/worker-1.ready\"");
+    wait_for_text("dev.out", "worker-1 has died");
+    runs(0, "$0 submit test.noop --wait");
+    runs(0, "kill -9 $(head -1 data/pg/postmaster.pid)");
+    wait_for_text("dev.out", "PostgreSQL has died");
+    runs(0, "$0 submit test.noop --wait");
+}
+END_TEST
+
+START_TEST(a_second_dev_is_refused)
+{
+    runs(75, "$0 dev --data data");
+    shows("Another \"millrace dev\"");
+    runs(0, "$0 submit test.noop --wait");
+}
+END_TEST
+
+/* Stopped or killed: nothing is left running, and it starts again on the same data. */
+START_TEST(nothing_is_left)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGKILL};
+
+    runs(0, "$0 submit test.noop '{\"n\":7}' > id; $0 wait $(cat id)");
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        mr_proc_signal(&dev, signals[i]);
+        ck_assert(mr_proc_wait(&dev, DEADLINE_MS));
+        ck_assert_int_eq(
+            mr_proc_exit_code(&dev), signals[i] == SIGKILL ? 128 + SIGKILL : 0);
+        runs(0, "for i in $(seq 500); do pgrep -f \"[ =]$PWD/data\" > left || exit 0; "
+                "read -t 0.02 < <(:); done; cat left; exit 1");
+        start_dev();
+    }
+    runs(0, "$0 show $(cat id)");
+    shows("succeeded");
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("60_cli");
+    TCase *cases = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_set_timeout(cases, 300);
+    tcase_add_test(cases, one_job);
+    tcase_add_test(cases, lists_and_levers);
+    tcase_add_test(cases, a_batch_that_is_killed);
+    tcase_add_test(cases, the_example_front_end);
+    tcase_add_test(cases, dev_looks_after_its_children);
+    tcase_add_test(cases, a_second_dev_is_refused);
+    tcase_add_test(cases, nothing_is_left);
+    suite_add_tcase(suite, cases);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
