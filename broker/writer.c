@@ -11,6 +11,7 @@
 
 #define RETRY_BASE_MS 100
 #define RETRY_CAP_MS 2000
+#define BUSY_RETRIES_MAX 3
 #define CLAIM_MS 250 /* how often a standby tries */
 #define HOUSE_US (INT64_C(3600) * 1000000)
 #define RENEWALS_PER_LEASE 3
@@ -131,7 +132,9 @@ recover(struct desk *desk, enum mr_status status, const struct mr_err *why)
 {
     struct mr_err err = *why;
 
-    went_down(desk, why);
+    /* A conflict with somebody's lock is no outage until it lasts. */
+    if (status != MR_BUSY || desk->retries >= BUSY_RETRIES_MAX)
+        went_down(desk, why);
     while (!desk->is_ending) {
         back_off(desk);
         if (desk->is_ending)
