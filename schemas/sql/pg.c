@@ -197,10 +197,13 @@ on_notice(void *context, const PGresult *notice)
         pg->is_in_doubt = true;
 }
 
-/* One round trip. What the server's owner has set otherwise, and we only prefer, stays. */
+/* One round trip. What the server's owner has set otherwise, and we only prefer, stays. Our own
+ * statements name their schema; the path is the handlers'. A role called millrace must not
+ * make them put their tables among ours. */
 static const char setup_sql[] =
-    "select set_config('search_path', 'millrace, pg_catalog', false), "
-    "set_config('jit', 'off', false), "
+    "select set_config('jit', 'off', false), "
+    "(select set_config('search_path', 'public', false) "
+    "where current_setting('search_path') = '\"$user\", public'), "
     "set_config('client_min_messages', 'warning', false), "
     "(select set_config('client_connection_check_interval', '2s', false) "
     "where current_setting('client_connection_check_interval') = '0'), "

@@ -20,8 +20,9 @@ struct pg_result; /* libpq's PGresult */
 /*
  * Connect (connect_timeout 3 s unless conninfo says otherwise, keep-alives and
  * tcp_user_timeout set, target_session_attrs read-write unless given), switch lc_messages to C
- * and the search path to `millrace, pg_catalog`. `application_name` is how the broker finds
- * and ends a lost worker's sessions. MR_STORE_DOWN when the server cannot be reached,
+ * and, unless the role or database has its own, the search path to `public`: handlers' tables
+ * go there. `application_name` is how the broker finds and ends a lost worker's sessions.
+ * MR_STORE_DOWN when the server cannot be reached,
  * MR_DENIED for a wrong password, a missing right, role or database, MR_BAD_SETTING for a
  * connection string that is none, MR_VERSION for a server below 15.
  */

@@ -248,7 +248,7 @@ START_TEST(rows_find_their_day)
     ck_assert_int_eq(
         pg_fixture_int(pg,
             "select count(*) from millrace.job where tableoid::regclass::text "
-            "= to_char(now() at time zone 'UTC', '\"job_\"YYYYMMDD')"),
+            "= to_char(now() at time zone 'UTC', '\"millrace.job_\"YYYYMMDD')"),
         1);
 }
 END_TEST

@@ -99,7 +99,7 @@ START_TEST(a_session_is_set_up)
     pg_fixture_database(false);
     pg = pg_fixture_open("mr:0123");
     ck_assert_str_eq(pg_fixture_text(pg, "show application_name"), "mr:0123");
-    ck_assert_str_eq(pg_fixture_text(pg, "show search_path"), "millrace, pg_catalog");
+    ck_assert_str_eq(pg_fixture_text(pg, "show search_path"), "public");
     ck_assert_str_eq(pg_fixture_text(pg, "show lc_messages"), "C");
     ck_assert_str_eq(pg_fixture_text(pg, "show client_encoding"), "UTF8");
     ck_assert_str_eq(
