@@ -95,7 +95,7 @@ mr_job_set_note(struct mr_core *core, uint32_t slot, struct mr_span text)
         job->note = mr_pool_alloc(&core->pool, MR_NOTE_BYTES);
     if (!job->note)
         return; /* memory is short: progress is the first thing to go */
-    job->note[0] = (uint8_t)(text.n < MR_NOTE_BYTES ? text.n : MR_NOTE_BYTES - 1);
+    job->note[0] = (uint8_t)mr_span_cut(text, MR_NOTE_BYTES - 1).n;
     if (text.n)
         memcpy(job->note + 1, text.p, job->note[0]);
 }

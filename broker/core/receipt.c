@@ -164,7 +164,7 @@ mr_receipt_settle(
 {
     struct mr_slip *item = mr_receipt_slip(core, slip);
     uint32_t slot = item->receipt;
-    size_t bytes = text.n < MR_ERROR_BYTES_MAX ? text.n : MR_ERROR_BYTES_MAX;
+    size_t bytes = mr_span_cut(text, MR_ERROR_BYTES_MAX).n;
 
     receipt_at(core, slot)->pending--;
     if (code == MR_OK) {

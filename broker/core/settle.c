@@ -14,7 +14,7 @@
 static struct mr_span
 cut(struct mr_span text)
 {
-    return mr_span(text.p, text.n < MR_ERROR_BYTES_MAX ? text.n : MR_ERROR_BYTES_MAX);
+    return mr_span_cut(text, MR_ERROR_BYTES_MAX);
 }
 
 void

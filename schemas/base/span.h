@@ -42,4 +42,23 @@ mr_span_is(struct mr_span a, const char *s)
     return mr_span_eq(a, mr_span_str(s));
 }
 
+/* At most `max` bytes of `text`, and no part of a character of UTF-8 at the end: what is cut stays
+ * text. Bytes that are no UTF-8 in the first place are not judged. */
+static inline struct mr_span
+mr_span_cut(struct mr_span text, size_t max)
+{
+    size_t n = text.n < max ? text.n : max, back = 0;
+    uint8_t lead;
+
+    while (back < n && back < 4 && (text.p[n - 1 - back] & 0xc0) == 0x80)
+        back++;
+    if (back == n || back == 4)
+        return mr_span(text.p, n);
+    lead = text.p[n - 1 - back];
+    if ((lead >= 0xc0 && back < 1) || (lead >= 0xe0 && back < 2) ||
+        (lead >= 0xf0 && back < 3))
+        n -= back + 1;
+    return mr_span(text.p, n);
+}
+
 #endif

@@ -1,5 +1,7 @@
 #include "schemas/base/status.h"
 
+#include "schemas/base/span.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,11 +113,11 @@ mr_status_is_retryable(enum mr_status status)
 static void
 copy(char *to, size_t room, const char *from)
 {
-    size_t n = 0;
+    struct mr_span text = mr_span_cut(mr_span_str(from), room - 1);
 
-    for (; from && from[n] != '\0' && n + 1 < room; n++)
-        to[n] = from[n];
-    to[n] = '\0';
+    if (text.n > 0)
+        memmove(to, text.p, text.n);
+    to[text.n] = '\0';
 }
 
 enum mr_status

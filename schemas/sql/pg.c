@@ -94,8 +94,7 @@ copy_message(char out[TEXT_MAX], const char *text)
 
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
         n--;
-    if (n >= TEXT_MAX)
-        n = TEXT_MAX - 1;
+    n = mr_span_cut(mr_span(text, n), TEXT_MAX - 1).n;
     memcpy(out, text, n);
     out[n] = '\0';
     for (char *p = out; *p; p++) {

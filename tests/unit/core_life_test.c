@@ -270,6 +270,30 @@ START_TEST(do_not_retry_is_heeded)
 }
 END_TEST
 
+/* 1,999 letters and one of two bytes: the last has no room, and half of it is no text. */
+START_TEST(a_long_reason_is_cut_between_characters)
+{
+    struct rig rig;
+    struct mr_uuid id;
+    char text[2001];
+
+    memset(text, 'a', 1999);
+    memcpy(text + 1999, "\xc3\xa4", 2);
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 1, NULL);
+    id = rig_ready(&rig);
+    rig_tick(&rig);
+    rig_done(&rig, 2,
+        (struct mr_done){.id = id,
+            .attempt = 1,
+            .report = MR_DID_FAIL_FOR_GOOD,
+            .text = mr_span(text, sizeof text)});
+    ck_assert_uint_eq(rig_last(&rig, MR_ACT_STORE)->op_text_bytes, 1999);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(a_snooze_spends_no_attempt)
 {
     struct rig rig;
@@ -470,6 +494,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_job_is_stored_then_acknowledged_then_sent_then_finished);
     tcase_add_test(tcase, a_delayed_job_starts_on_time);
     tcase_add_test(tcase, the_time_of_the_next_tick_is_never_too_late);
+    tcase_add_test(tcase, a_long_reason_is_cut_between_characters);
     tcase_add_test(tcase, what_expires_while_it_waits_or_is_ready_is_not_started);
     tcase_add_test(tcase, a_step_of_the_wall_clock);
     tcase_add_test(tcase, failures_are_retried_with_backoff_and_then_it_is_over);

@@ -24,6 +24,7 @@ struct rig_said {
     struct mr_event event;
     struct mr_revoked revoked;
     struct mr_verdict verdicts[RIG_VERDICTS_MAX];
+    size_t op_text_bytes;    /* before it was cut for the copy */
     char text[RIG_TEXT_MAX]; /* of the action, op or event */
     char kind[RIG_TEXT_MAX], queue[RIG_TEXT_MAX], body[RIG_TEXT_MAX];
 };
@@ -61,6 +62,7 @@ rig_on_action(void *context, const struct mr_action *action)
     said->action.text = rig_copy(said->text, action->text);
     if (action->op) {
         said->op = *action->op;
+        said->op_text_bytes = action->op->text.n;
         said->op.text = rig_copy(said->text, action->op->text);
         said->op.job.kind = rig_copy(said->kind, action->op->job.kind);
         said->op.job.queue = rig_copy(said->queue, action->op->job.queue);
