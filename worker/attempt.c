@@ -206,12 +206,8 @@ report_found(struct mr_attempt *attempt)
 {
     const struct mr_finish *finish = &attempt->finish;
 
-    /* Attempt numbers are never used twice: this row is ours, from before a lost connection. */
-    if (finish->found_outcome == MR_SUCCEEDED &&
-        finish->found_attempt == attempt->number) {
-        mr_attempt_report(attempt, MR_DID_SUCCEED, MR_SPAN_NONE);
-        return;
-    }
+    /* Even if it has our number: a broker that was started again does not know which numbers of
+     * attempts that left no row it gave away, so another worker's may be the same. */
     mr_wr_reset(&attempt->body);
     mr_wr_raw(&attempt->body, finish->found_body);
     if (attempt->body.status) {

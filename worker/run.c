@@ -75,6 +75,17 @@ mr_run_sql_failed(
         job->saw_stop = true;
 }
 
+/* A second transaction in one call would commit only half of what the handler wrote. */
+static enum mr_status
+lost_transaction(const struct millrace_job *job, struct mr_err *err)
+{
+    if (job->conf.db->pg && mr_pg_is_alive(job->conf.db->pg))
+        return mr_err_set(err, MR_BAD_ARGUMENT, "the job's transaction is gone",
+            "the handler ended it; that is done for it, with the result", NULL);
+    return mr_err_set(err, MR_STORE_DOWN, "the job's transaction is gone",
+        "the connection to PostgreSQL was lost in the middle of it", NULL);
+}
+
 static enum mr_status
 begin(struct millrace_job *job, struct mr_err *err)
 {
@@ -87,8 +98,13 @@ begin(struct millrace_job *job, struct mr_err *err)
         return MR_OK;
     if (!job->conf.db)
         return mr_err_set(err, MR_STORE_DOWN, "there is no database here", NULL, NULL);
+    if (job->has_begun)
+        return lost_transaction(job, err);
     status = mr_db_get(job->conf.db, err);
-    return status ? status : mr_pg_begin(job->conf.db->pg, err);
+    if (status == MR_OK)
+        status = mr_pg_begin(job->conf.db->pg, err);
+    job->has_begun = status == MR_OK;
+    return status;
 }
 
 bool
@@ -237,6 +253,20 @@ commit(struct millrace_job *job)
     return report_err(job, MR_DID_FAIL, &err);
 }
 
+/* A success whose writes are gone, or were committed without the result, is none. */
+static enum verdict
+fail_without_transaction(struct millrace_job *job)
+{
+    struct mr_err err;
+    enum mr_status status = lost_transaction(job, &err);
+
+    if (status != MR_STORE_DOWN)
+        return report_err(job, MR_DID_FAIL_FOR_GOOD, &err);
+    job->sql_status = status;
+    job->err = err;
+    return AGAIN;
+}
+
 static enum verdict
 succeed(struct millrace_job *job)
 {
@@ -253,10 +283,11 @@ succeed(struct millrace_job *job)
             mr_span_str("the result is not one whole value: the counts given to put_map "
                         "and put_array do not fit what followed, or a text is no UTF-8"));
     fill_finish(job);
-    if (attempt->kind->is_transactional && has_transaction(job))
-        return commit(job);
-    roll_back(job);
-    return TO_STORE;
+    if (!attempt->kind->is_transactional || !job->has_begun) {
+        roll_back(job);
+        return TO_STORE;
+    }
+    return has_transaction(job) ? commit(job) : fail_without_transaction(job);
 }
 
 /* ---- one call of the handler -------------------------------------------------------------------- */
@@ -283,6 +314,7 @@ call(struct millrace_job *job)
     job->sql_status = MR_OK;
     job->sqlstate[0] = '\0';
     job->says_sql_failed = job->is_text_given = job->saw_stop = false;
+    job->has_begun = false;
     job->retry_after_ms = 0;
     attempt->rings = false;
     if (job->conf.guard)

@@ -50,6 +50,7 @@ struct millrace_job {
     struct mr_err err;          /* of the last failed statement */
     enum mr_status sql_status;
     char sqlstate[6];
+    bool has_begun;       /* this call of the handler had a transaction */
     bool says_sql_failed; /* the handler returned millrace_sql_failed() */
     bool saw_stop;        /* the handler was told, so that its answer may be anything */
     bool is_text_given;
