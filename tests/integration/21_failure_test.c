@@ -68,24 +68,34 @@ START_TEST(killed_worker)
 }
 END_TEST
 
-/* Frozen, not dead: its database sessions are ended, so that it holds no locks, and what it says
- * when it wakes up changes nothing. */
+/* Frozen, not dead, in the middle of a transaction: its database session is ended, so that the
+ * next attempt gets the row that it had locked; what it says when it wakes up changes nothing. */
 START_TEST(frozen_worker)
 {
+    const char *const load[] = {"--load", rig_program("tests/loadable/hold.so"), NULL};
     struct millrace_id id;
+    struct mr_err err = {0};
 
+    ck_ok(
+        mr_pg_run(rig.pg, "create table public.held (id int primary key)", 0, NULL, NULL, &err),
+        err);
     rig_broker(&rig, (const char *const[]){"--heartbeat-ms", "200", NULL});
-    rig_worker(&rig, 0, 1, NULL);
+    rig_worker(&rig, 0, 1, load);
     mr = rig_client(&rig);
-    id = rig_submit(mr, "test.sleep", "ms", 300);
-    rig_wait_stat(mr, "sent", 1);
+    id = rig_submit(mr, "test.hold", NULL, 0);
+    rig_wait_int(&rig,
+        "select count(*) from pg_stat_activity where datname = current_database() and "
+        "state = 'idle in transaction'",
+        1);
     mr_proc_signal(&rig.workers[0], SIGSTOP);
-    rig_worker(&rig, 1, 1, NULL);
+    rig_worker(&rig, 1, 1, load);
     rig_expect(mr, id, MILLRACE_SUCCEEDED);
     mr_proc_signal(&rig.workers[0], SIGCONT);
     rig_wait_stat(mr, "workers", 2);
     ck_assert_int_eq(rig_int(&rig, "select count(*) from millrace.result"), 1);
     ck_assert_int_eq(rig_int(&rig, "select attempt from millrace.result"), 2);
+    ck_assert_int_eq(rig_int(&rig, "select count(*) from public.held"), 1);
+    ck_assert_int_eq(rig_int(&rig, LOST), 1);
 }
 END_TEST
 
