@@ -153,8 +153,8 @@ on_failure(
         give_all(committer, MR_DID_GIVE_BACK, err);
     else if (!may_mend && committer->failures > REFUSALS_MAX)
         give_all(committer, MR_DID_FAIL, err);
-    else
-        pause_for(committer, mr_db_pause_ms(committer->failures - 1));
+    else if (committer->failures > 1) /* a lost connection is often the only trouble */
+        pause_for(committer, mr_db_pause_ms(committer->failures - 2));
 }
 
 static void
