@@ -346,7 +346,10 @@ on_sweep(struct mr_errand *errand, struct mr_task *task)
     errand->sweeps.is_away = false;
     errand->broker->counters.sweeps++;
     if (task->status) {
-        if (task->status != MR_DRAINING)
+        /* Without memory, rows that were moved got lost on the way: a restart finds them. */
+        if (task->status == MR_NO_MEMORY)
+            give_up(errand->broker, task);
+        else if (task->status != MR_DRAINING)
             mr_log(MR_LOG_WARN, "sweep-failed", "status=%s why=\"%s\"",
                 mr_status_name(task->status), task->err.why);
         give_back(&errand->sweeps, task);

@@ -338,11 +338,17 @@ static enum mr_status
 end_sessions(
     struct mr_store *store, const struct mr_store_batch *batch, struct mr_err *err)
 {
+    enum mr_status status;
     struct mr_bin *bin;
     size_t mark;
 
     if (batch->end_session_count == 0)
         return MR_OK;
+    /* These sessions belong to workers of whoever owns the shard now. */
+    mr_store_arg_fence(store);
+    status = mr_pg_exec(store->pg, MR_STMT_FENCE, &store->args, NULL, err);
+    if (status != MR_OK)
+        return status;
     mr_stmt_args_reset(&store->args);
     bin = mr_stmt_arg(&store->args);
     mark = mr_bin_array_open(bin, MR_BIN_TEXT);

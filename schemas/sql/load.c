@@ -1,5 +1,7 @@
 #include "schemas/sql/store_priv.h"
 
+#include <stdlib.h>
+
 #include <libpq-fe.h>
 
 /* Columns of what mr_stored_job is filled from. */
@@ -126,6 +128,12 @@ mr_store_read(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
 
 /* ---- inbox ------------------------------------------------------------------------------------------ */
 
+/*
+ * A move whose COMMIT was not answered has happened or has not. If it has, nobody else will
+ * ever hand these jobs out: their ids are kept until that is known.
+ */
+
+/* Moves rows within a transaction that is open afterwards. */
 static enum mr_status
 move_inbox(struct mr_store *store, uint32_t limit, struct mr_pipe *pipe, int *place,
     struct mr_err *err)
@@ -145,8 +153,76 @@ move_inbox(struct mr_store *store, uint32_t limit, struct mr_pipe *pipe, int *pl
     mr_bin_put_uuid(mr_stmt_arg(&store->args), horizon);
     mr_bin_put_int8(mr_stmt_arg(&store->args), MR_STORE_INBOX_BYTES);
     *place = mr_pg_pipe_add(pipe, MR_STMT_TAKE_INBOX, &store->args);
-    (void)mr_pg_pipe_add(pipe, MR_STMT_COMMIT, NULL);
     return mr_pg_pipe_run(pipe);
+}
+
+static enum mr_status
+doubt(struct mr_store *store, const struct pg_result *rows, struct mr_err *err)
+{
+    int count = PQntuples(rows);
+    struct mr_uuid *ids =
+        realloc(store->doubted, (size_t)(count ? count : 1) * sizeof *store->doubted);
+
+    if (!ids)
+        return mr_err_set(err, MR_NO_MEMORY, "take jobs from the inbox", NULL, NULL);
+    store->doubted = ids;
+    for (int i = 0; i < count; i++) {
+        if (!mr_bin_is_null(rows, i, COL_ID))
+            ids[store->doubted_count++] = mr_bin_uuid(rows, i, COL_ID);
+    }
+    return MR_OK;
+}
+
+static enum mr_status
+commit_move(struct mr_store *store, const struct pg_result *rows, struct mr_err *err)
+{
+    enum mr_status status = doubt(store, rows, err);
+    struct mr_pipe pipe;
+
+    if (status != MR_OK) {
+        mr_pg_rollback(store->pg);
+        return status;
+    }
+    mr_pg_pipe_open(&pipe, store->pg, err);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
+    status = mr_pg_pipe_run(&pipe);
+    mr_pg_pipe_fini(&pipe);
+    if (status == MR_OK)
+        store->doubted_count = 0;
+    return status;
+}
+
+/* The old session may still be at its COMMIT: its locks are waited for first. */
+static enum mr_status
+settle_doubt(
+    struct mr_store *store, mr_stored_job_fn fn, void *context, struct mr_err *err)
+{
+    enum mr_status status;
+
+    mr_stmt_args_reset(&store->args);
+    put_ids(&store->args, store->doubted, store->doubted_count);
+    status = mr_pg_exec(store->pg, MR_STMT_AWAIT_INBOX, &store->args, NULL, err);
+    if (status == MR_OK)
+        status =
+            mr_store_read(store, store->doubted, store->doubted_count, fn, context, err);
+    if (status == MR_OK)
+        store->doubted_count = 0;
+    return status;
+}
+
+static void
+hand_out(const struct pg_result *rows, mr_stored_job_fn fn, void *context)
+{
+    /* They are moved now: all are handed out, whatever fn says. One row without an id says that
+     * nothing was new. */
+    for (int i = 0; i < PQntuples(rows); i++) {
+        struct mr_stored_job job;
+
+        if (mr_bin_is_null(rows, i, COL_ID))
+            continue;
+        take_job(rows, i, &job);
+        (void)fn(context, &job);
+    }
 }
 
 enum mr_status
@@ -160,21 +236,16 @@ mr_store_take_inbox(struct mr_store *store, uint32_t limit, mr_stored_job_fn fn,
     *more = false;
     if (status != MR_OK)
         return status;
+    if (store->doubted_count > 0) {
+        *more = true;
+        return settle_doubt(store, fn, context, err);
+    }
     status = move_inbox(store, limit, &pipe, &place, err);
+    if (status == MR_OK)
+        status = commit_move(store, pipe.results[place], err);
     if (status == MR_OK) {
-        const struct pg_result *rows = pipe.results[place];
-
-        *more = mr_bin_int(rows, 0, COL_TAKEN) > 0;
-        /* They are moved now: all are handed out, whatever fn says. One row without an id
-         * says that nothing was new. */
-        for (int i = 0; i < PQntuples(rows); i++) {
-            struct mr_stored_job job;
-
-            if (mr_bin_is_null(rows, i, COL_ID))
-                continue;
-            take_job(rows, i, &job);
-            (void)fn(context, &job);
-        }
+        *more = mr_bin_int(pipe.results[place], 0, COL_TAKEN) > 0;
+        hand_out(pipe.results[place], fn, context);
     }
     mr_pg_pipe_fini(&pipe);
     return status;

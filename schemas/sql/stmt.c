@@ -152,6 +152,10 @@ static const struct row rows[MR_STMT_COUNT] = {
         "null::timestamptz, c.n from (select count(*) as n from taken) c "
         "left join fresh j on true order by j.id",
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_UUID, MR_BIN_INT8}},
+    /* Waits until whoever moves these rows is done with it, one way or the other. */
+    [MR_STMT_AWAIT_INBOX] = {"mr_await_inbox", "wait for the inbox",
+        "select id from millrace.inbox where id = any ($1) order by id for update",
+        MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID)}},
     [MR_STMT_RENEW] = {"mr_renew", "renew the lease",
         "update millrace.shard set lease_until = clock_timestamp() "
         "+ $3 * interval '1 millisecond' where shard = $1 and epoch = $2 returning epoch",

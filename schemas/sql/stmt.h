@@ -28,6 +28,7 @@ enum mr_stmt {
     MR_STMT_LOAD,
     MR_STMT_READ,
     MR_STMT_TAKE_INBOX,
+    MR_STMT_AWAIT_INBOX,
     MR_STMT_RENEW,
     MR_STMT_RAISE,
     MR_STMT_LIST,

@@ -115,6 +115,7 @@ mr_store_close(struct mr_store **store)
     mr_pg_close(&(*store)->pg);
     mr_stmt_args_fini(&(*store)->args);
     free((*store)->order);
+    free((*store)->doubted);
     free((*store)->conninfo);
     free(*store);
     *store = NULL;
@@ -354,22 +355,33 @@ name_param(struct mr_span name, char out[MR_NAME_BYTES_MAX + 1], struct mr_err *
     return MR_OK;
 }
 
+static void
+fence_params(const struct mr_store *store, char shard[16], char epoch[24])
+{
+    snprintf(shard, 16, "%d", (int)store->shard);
+    snprintf(epoch, 24, "%llu", (unsigned long long)store->epoch);
+}
+
 enum mr_status
 mr_store_set_paused(
     struct mr_store *store, struct mr_span queue, bool is_paused, struct mr_err *err)
 {
     char name[MR_NAME_BYTES_MAX + 1];
-    const char *const params[] = {name, is_paused ? "t" : "f"};
+    char shard[16], epoch[24];
+    const char *const params[] = {name, is_paused ? "t" : "f", shard, epoch};
     enum mr_status status = name_param(queue, name, err);
 
     if (status == MR_OK)
         status = mr_store_is_ready(store, err);
     if (status != MR_OK)
         return status;
+    fence_params(store, shard, epoch);
     return mr_pg_run(store->pg,
-        "insert into millrace.queue (name, paused) values ($1, $2) on conflict (name) "
+        "with f as materialized (select millrace.fence($3::integer, $4::bigint)) "
+        "insert into millrace.queue (name, paused) select $1::text, $2::boolean from f "
+        "on conflict (name) "
         "do update set paused = excluded.paused, changed_at = excluded.changed_at",
-        2, params, NULL, err);
+        4, params, NULL, err);
 }
 
 enum mr_status
@@ -399,14 +411,17 @@ mr_store_add_kinds(struct mr_store *store, const struct mr_span *kinds, uint32_t
 
     /* At most a few hundred in the life of a system: one by one. */
     for (uint32_t i = 0; i < count && status == MR_OK; i++) {
-        char name[MR_NAME_BYTES_MAX + 1];
-        const char *const params[] = {name};
+        char name[MR_NAME_BYTES_MAX + 1], shard[16], epoch[24];
+        const char *const params[] = {name, shard, epoch};
 
+        fence_params(store, shard, epoch);
         status = name_param(kinds[i], name, err);
         if (status == MR_OK)
             status = mr_pg_run(store->pg,
-                "insert into millrace.kind (name) values ($1) on conflict do nothing", 1,
-                params, NULL, err);
+                "with f as materialized (select millrace.fence($2::integer, $3::bigint)) "
+                "insert into millrace.kind (name) select $1::text from f "
+                "on conflict do nothing",
+                3, params, NULL, err);
     }
     return status;
 }

@@ -84,7 +84,8 @@ enum mr_status mr_store_read(struct mr_store *store, const struct mr_uuid *ids,
 
 /* Move up to `limit` inbox rows (and 8 MiB of payloads) into `job`, in one transaction under the
  * epoch, and hand out those that are new: all of them, they are moved by then, whatever fn
- * returns; choose `limit` by the room there is. *more: there may be others. Kinds and numbers
+ * returns; choose `limit` by the room there is. *more: there may be others. When a call was left
+ * without an answer (MR_STORE_DOWN), the next one hands out what it had moved all the same. Kinds and numbers
  * that cannot be taken are refused by the inbox itself, in the transaction that puts them in. */
 enum mr_status mr_store_take_inbox(struct mr_store *store, uint32_t limit,
     mr_stored_job_fn fn, void *context, bool *more, struct mr_err *err) MR_MUST_CHECK;

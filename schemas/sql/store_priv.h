@@ -29,6 +29,8 @@ struct mr_store {
     struct mr_args args; /* reused */
     uint32_t *order;     /* of the batch under way: ops to be written, by table and id */
     uint32_t order_cap;
+    struct mr_uuid *doubted; /* inbox rows whose move was not answered: moved or not */
+    uint32_t doubted_count;
 };
 
 /* MR_STORE_DOWN with words if there is no usable connection. */

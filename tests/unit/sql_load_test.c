@@ -1,8 +1,11 @@
 /* Reading: what is unfinished, the inbox, look-ups, lists; against a real server. */
 #include "schemas/sql/store.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "schemas/base/clock.h"
 #include "tests/support/pg_fixture.h"
@@ -334,6 +337,82 @@ START_TEST(the_inbox_knows_what_it_had)
 }
 END_TEST
 
+/* In a process of its own: ends the store's session while its commit, which is durable already,
+ * waits for a standby that does not exist. */
+static pid_t
+start_cutter(void)
+{
+    pid_t cutter = fork();
+    int64_t cut = 0;
+
+    ck_assert_int_ge(cutter, 0);
+    if (cutter > 0)
+        return cutter;
+    pg = pg_fixture_open("cutter");
+    while (cut == 0)
+        cut = pg_fixture_int(pg, "select count(pg_terminate_backend(pid)) from "
+                                 "pg_stat_activity where wait_event = 'SyncRep'");
+    _exit(0);
+}
+
+static void
+set_standby(const char *name)
+{
+    char sql[128];
+
+    snprintf(sql, sizeof sql, "alter system set synchronous_standby_names = '%s'", name);
+    pg_fixture_text(pg, sql);
+    pg_fixture_text(pg, "select pg_reload_conf()");
+    while (strcmp(pg_fixture_text(pg, "show synchronous_standby_names"), name) != 0)
+        (void)poll(NULL, 0, 5);
+}
+
+/* The rows are moved and nobody was told: the next call tells. */
+START_TEST(a_move_without_an_answer_is_told_later)
+{
+    struct mr_err err = {0};
+    bool more = false;
+    pid_t cutter;
+
+    pg_fixture_text(pg, "insert into millrace.inbox (kind) values ('a'), ('b')");
+    set_standby("nobody");
+    cutter = start_cutter();
+    ck_status(mr_store_take_inbox(store, 10, on_job, NULL, &more, &err), MR_STORE_DOWN);
+    ck_assert_int_eq(waitpid(cutter, NULL, 0), cutter);
+    set_standby("");
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.job"), 2);
+    ck_assert_uint_eq(seen.count, 0);
+    ck_ok(mr_store_reconnect(store, &err), err);
+    ck_assert(take(10));
+    ck_assert_uint_eq(seen.count, 2);
+    ck_assert(!take(10));
+    ck_assert_uint_eq(seen.count, 2);
+}
+END_TEST
+
+/* ... and what was not moved is moved later. */
+START_TEST(a_move_that_was_undone_is_made_later)
+{
+    struct mr_err err = {0};
+    bool more = false;
+
+    pg_fixture_text(pg,
+        "create function public.cut() returns trigger language plpgsql as $$ begin "
+        "perform pg_terminate_backend(pg_backend_pid()); return null; end $$");
+    pg_fixture_text(pg, "create constraint trigger cut after insert on millrace.job "
+                        "deferrable initially deferred for each row execute function "
+                        "public.cut()");
+    pg_fixture_text(pg, "insert into millrace.inbox (kind) values ('a'), ('b')");
+    ck_status(mr_store_take_inbox(store, 10, on_job, NULL, &more, &err), MR_STORE_DOWN);
+    pg_fixture_text(pg, "drop trigger cut on millrace.job");
+    ck_ok(mr_store_reconnect(store, &err), err);
+    ck_assert(take(10));
+    ck_assert_uint_eq(seen.count, 0);
+    ck_assert(take(10));
+    ck_assert_uint_eq(seen.count, 2);
+}
+END_TEST
+
 START_TEST(an_old_inbox_row_lowers_the_mark)
 {
     struct mr_err err = {0};
@@ -506,6 +585,8 @@ main(void)
     tcase_add_test(tcase, ids_are_looked_up);
     tcase_add_test(tcase, the_inbox_is_taken);
     tcase_add_test(tcase, the_inbox_knows_what_it_had);
+    tcase_add_test(tcase, a_move_without_an_answer_is_told_later);
+    tcase_add_test(tcase, a_move_that_was_undone_is_made_later);
     tcase_add_test(tcase, an_old_inbox_row_lowers_the_mark);
     tcase_add_test(tcase, a_large_inbox_is_taken_in_parts);
     tcase_add_test(tcase, lists_are_filtered);

@@ -86,6 +86,9 @@ START_TEST(a_frozen_owner_is_fenced)
 {
     struct mr_store_op op = pg_fixture_job();
     struct mr_err err = {0};
+    const char *const sessions[] = {"test"};
+    struct mr_store_batch batch = {.end_sessions = sessions, .end_session_count = 1};
+    struct mr_span kind = mr_span_str("k");
     struct mr_store *a, *b;
     struct mr_pg *pg;
     uint64_t epoch = 0;
@@ -101,7 +104,13 @@ START_TEST(a_frozen_owner_is_fenced)
     ck_status(pg_fixture_commit(a, &op, 1, &err), MR_FENCED);
     ck_status(mr_store_take_inbox(a, 10, NULL, NULL, &more, &err), MR_FENCED);
     ck_status(mr_store_keep_house(a, 7, &err), MR_FENCED);
+    ck_status(mr_store_set_paused(a, kind, true, &err), MR_FENCED);
+    ck_status(mr_store_add_kinds(a, &kind, 1, &err), MR_FENCED);
     pg = pg_fixture_open("test");
+    ck_status(mr_store_commit(a, &batch, &err), MR_FENCED);
+    ck_assert_int_eq(pg_fixture_int(pg, "select 1"), 1); /* its session was not ended */
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.queue"), 0);
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.kind"), 0);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.job"), 0);
     pg_fixture_must_commit(b, &op, 1);
     ck_status(op.status, MR_OK);
