@@ -384,6 +384,7 @@ open_parts(struct mr_link *link)
     const struct mr_settings *settings = link->conf.settings;
     struct mr_session_conf session = {.threads = link->conf.threads,
         .prefetch = link->conf.prefetch,
+        .prefetch_max = link->conf.prefetch_max,
         .results_max = (uint32_t)settings->results_max,
         .results_bytes_max = (uint64_t)settings->results_mib_max << 20,
         .hang_grace_ms = (uint32_t)settings->hang_grace_ms,

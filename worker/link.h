@@ -24,7 +24,7 @@ struct mr_link_conf {
     const struct mr_registry *registry;
     struct mr_uuid instance;
     const char *name; /* for people, 1 to 64 printable characters */
-    uint32_t threads, prefetch;
+    uint32_t threads, prefetch, prefetch_max;
     struct mr_mailbox *main; /* gets one MR_NOTE_OVER */
 };
 

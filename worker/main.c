@@ -17,6 +17,7 @@
 #include "worker/db.h"
 #include "worker/kinds/kinds.h"
 #include "worker/link.h"
+#include "worker/pace.h"
 #include "worker/registry.h"
 #include "worker/settings.h"
 
@@ -255,10 +256,15 @@ open_link(struct worker *worker)
     if (threads == 0)
         threads = cores > 0 ? cores : 1;
     conf.threads = (uint32_t)threads;
-    conf.prefetch =
-        (uint32_t)(worker->settings.prefetch < 0 ? threads : worker->settings.prefetch);
-    mr_log(MR_LOG_INFO, "start", "name=%s threads=%u prefetch=%u kinds=%u", worker->name,
-        conf.threads, conf.prefetch, mr_registry_count(worker->registry));
+    conf.prefetch = conf.prefetch_max = (uint32_t)worker->settings.prefetch;
+    if (worker->settings.prefetch < 0) {
+        conf.prefetch = conf.threads;
+        conf.prefetch_max =
+            conf.threads > MR_PACE_AHEAD_MAX ? conf.threads : MR_PACE_AHEAD_MAX;
+    }
+    mr_log(MR_LOG_INFO, "start", "name=%s threads=%u prefetch=%u..%u kinds=%u",
+        worker->name, conf.threads, conf.prefetch, conf.prefetch_max,
+        mr_registry_count(worker->registry));
     return mr_link_new(&worker->link, &conf);
 }
 

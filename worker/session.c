@@ -172,16 +172,17 @@ mr_session_new(struct mr_session **out, const struct mr_session_conf *conf,
     mr_session_act_fn act, void *context)
 {
     struct mr_session *session = calloc(1, sizeof *session);
-    uint32_t bound = conf->threads + conf->prefetch + conf->results_max;
+    uint32_t bound = conf->threads + conf->prefetch_max + conf->results_max;
     uint32_t kinds = mr_registry_count(conf->kinds);
 
     *out = NULL;
-    MR_ASSERT(conf->threads > 0);
+    MR_ASSERT(conf->threads > 0 && conf->prefetch <= conf->prefetch_max);
     if (!session)
         return MR_NO_MEMORY;
     session->conf = *conf;
     session->act = act;
     session->context = context;
+    session->pace = mr_pace_new(conf->threads, conf->prefetch, conf->prefetch_max);
     session->held_max = bound + SURPLUS_MAX;
     session->bucket_mask = power_above(2 * bound) - 1;
     session->buckets = calloc(session->bucket_mask + 1, sizeof *session->buckets);

@@ -17,7 +17,8 @@
  * executor returns it is forgotten.
  *
  * Credit is an absolute number since WELCOME: what was taken, and as many again as there is
- * room for. There is room for threads + prefetch attempts that are queued or run, as long as
+ * room for. There is room for threads + prefetch attempts that are queued or run (more while
+ * jobs are short, and what is too much when they turn out to be long is given back), as long as
  * at most results_max (and results_bytes_max) that have run wait to be stored and acknowledged.
  */
 #ifndef MR_WORKER_SESSION_H
@@ -36,7 +37,8 @@
 struct mr_session;
 
 struct mr_session_conf {
-    uint32_t threads, prefetch;
+    uint32_t threads;
+    uint32_t prefetch, prefetch_max; /* between these the pace decides; see pace.h */
     uint32_t results_max;
     uint64_t results_bytes_max;
     uint32_t hang_grace_ms; /* past its timeout, until an executor is written off */

@@ -4,6 +4,7 @@
 #ifndef MR_WORKER_SESSION_PRIV_H
 #define MR_WORKER_SESSION_PRIV_H
 
+#include "worker/pace.h"
 #include "worker/session.h"
 
 #define MR_NEVER_US INT64_MAX
@@ -48,6 +49,7 @@ struct mr_session {
 
     struct mr_attempts queued, reported;
     uint32_t running;
+    struct mr_pace pace;
     struct mr_flight *flights, *free_flights; /* oldest first */
     struct mr_flight **flights_end;
 

@@ -119,7 +119,7 @@ static uint64_t
 room_for(const struct mr_session *session)
 {
     const struct mr_session_conf *conf = &session->conf;
-    uint32_t pipeline = conf->threads + conf->prefetch;
+    uint32_t pipeline = conf->threads + mr_pace_ahead(&session->pace);
     uint32_t active = session->queued.count + session->running;
     uint32_t bound = pipeline + conf->results_max;
     uint32_t room, rest;

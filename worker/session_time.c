@@ -74,6 +74,23 @@ mr_session_stop(struct mr_attempt *attempt, enum mr_stop why)
     (void)atomic_compare_exchange_strong(&attempt->stop, &not_yet, (int)why);
 }
 
+/* Jobs turned out to be longer than those before them: what would wait long here may run
+ * elsewhere. Newest first, since the broker puts each in front of its lane. Twice the measure,
+ * so that a job now and then does not send the others to and fro. */
+static void
+give_back_surplus(struct mr_session *session)
+{
+    uint32_t most = 2 * mr_pace_ahead(&session->pace) + session->conf.threads;
+
+    while (session->queued.count > most) {
+        struct mr_attempt *attempt = session->queued.last;
+
+        mr_session_list_remove(&session->queued, attempt);
+        mr_attempt_report(attempt, MR_DID_GIVE_BACK, MR_SPAN_NONE);
+        mr_session_report(session, attempt);
+    }
+}
+
 /* ---- what comes back -------------------------------------------------------------------------- */
 
 /* The handler is through with it, whatever comes next. */
@@ -119,6 +136,9 @@ mr_session_returned(struct mr_session *session, struct mr_attempt *attempt)
     }
     if (attempt->place == MR_PLACE_RUNNING)
         vacate(session, &session->seats[seat_of(session, attempt)]);
+    if (attempt->done.started_at_us)
+        mr_pace_ran(
+            &session->pace, attempt->done.finished_at_us - attempt->done.started_at_us);
     if (attempt->is_disowned) {
         mr_session_forget(session, attempt);
         return;
@@ -264,8 +284,10 @@ mr_session_tick(struct mr_session *session, struct mr_now now)
 {
     int64_t next_us = MR_NEVER_US;
 
-    if (!session->is_draining)
+    if (!session->is_draining) {
         start_queued(session, now); /* before, so that their deadlines count */
+        give_back_surplus(session);
+    }
     for (uint32_t i = 0; i < session->conf.threads; i++)
         next_us = earlier(next_us, watch_seat(session, now, i));
     if (session->is_draining) {

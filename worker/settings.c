@@ -24,7 +24,8 @@ const struct mr_conf_row mr_settings_rows[] = {
     TEXT(name, "", "how people know this worker; empty: host:process"),
     NUMBER(threads, "0", 0, 1024, "jobs that run at a time; 0: one for each core"),
     NUMBER(prefetch, "-1", -1, 65536,
-        "jobs that wait here for a thread; -1: as many as threads"),
+        "jobs that wait here for a thread; -1: as many as threads, more while they are "
+        "short"),
     TEXT(load, "", "shared objects with job kinds, by commas; the flag may be repeated"),
     TEXT(ready_file, "", "written when the broker has answered for the first time"),
     {"log_level", MR_CONF_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",

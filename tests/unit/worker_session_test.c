@@ -35,6 +35,22 @@ static uint32_t seats[64], start_count;
 static uint32_t cancel_count, replace_count, hurry_count, last_seat;
 static struct mr_attempt *replaced;
 
+/* With an executor or the committer: the session leaves these to whoever has them. */
+static struct mr_attempt *away[64];
+static uint32_t away_count;
+
+static void
+come_back(struct mr_attempt *attempt)
+{
+    uint32_t i = 0;
+
+    while (i < away_count && away[i] != attempt)
+        i++;
+    ck_assert_uint_lt(i, away_count);
+    away[i] = away[--away_count];
+    mr_session_returned(session, attempt);
+}
+
 static void
 on_act(
     void *context, enum mr_session_act act, uint32_t executor, struct mr_attempt *attempt)
@@ -46,6 +62,8 @@ on_act(
         ck_assert_uint_lt(start_count, 64);
         seats[start_count] = executor;
         started[start_count++] = attempt;
+        ck_assert_uint_lt(away_count, 64);
+        away[away_count++] = attempt;
         return;
     case MR_SESSION_CANCEL:
         cancel_count++;
@@ -76,6 +94,7 @@ set_up(void)
     ck_assert_int_eq(mr_registry_add(registry, kinds, "test", NULL), MR_OK);
     conf = (struct mr_session_conf){.threads = THREADS,
         .prefetch = PREFETCH,
+        .prefetch_max = PREFETCH,
         .results_max = 4,
         .results_bytes_max = 1000,
         .hang_grace_ms = 500,
@@ -90,6 +109,8 @@ static void
 tear_down(void)
 {
     mr_session_destroy(&session);
+    while (away_count)
+        mr_attempt_destroy(&away[--away_count]);
     mr_registry_destroy(&registry);
 }
 
@@ -233,7 +254,7 @@ static void
 end_with(uint32_t i, enum mr_report report)
 {
     mr_attempt_report(started[i], report, mr_span_str("so it went"));
-    mr_session_returned(session, started[i]);
+    come_back(started[i]);
     mr_session_idle(session, now, seats[i], 0);
 }
 
@@ -295,7 +316,7 @@ START_TEST(results_that_wait_hold_credit_back)
     /* 9 in all may be held (2 + 3 + 4): room for 4 more, not for 5. */
     ck_assert_uint_eq(hear()->credit, 9);
     mr_attempt_report(started[0], MR_DID_SUCCEED, MR_SPAN_NONE);
-    mr_session_returned(session, started[0]);
+    come_back(started[0]);
     ck_assert_uint_eq(hear()->messages[MR_CREDIT], 0); /* not acknowledged yet */
     mr_session_acked(session, heard.done_corr);
     ck_assert_uint_eq(hear()->credit, 10);
@@ -310,7 +331,7 @@ START_TEST(large_results_that_wait_hold_credit_back)
     mr_session_idle(session, now, seats[0], 1000);
     ck_assert_uint_eq(hear()->messages[MR_CREDIT], 0);
     mr_attempt_report(started[0], MR_DID_SUCCEED, MR_SPAN_NONE);
-    mr_session_returned(session, started[0]); /* its body is stored and small here */
+    come_back(started[0]); /* its body is stored and small here */
     ck_assert_uint_eq(hear()->credit, 6);
 }
 END_TEST
@@ -332,6 +353,41 @@ START_TEST(jobs_start_in_order_on_idle_executors)
     ck_assert_uint_eq(start_count, 3);
     ck_assert(mr_uuid_eq(started[2]->id, id_of(3)));
     ck_assert_uint_eq(seats[2], seats[1]);
+}
+END_TEST
+
+/* Short jobs open the pipeline; a long one closes it, and what is too much goes back. */
+START_TEST(short_jobs_are_fetched_ahead_and_given_back)
+{
+    conf.prefetch_max = 40;
+    conf.results_max = 1000;
+    make_session();
+    connect();
+    for (unsigned i = 1; i <= 60; i++) {
+        send_jobs(i, 1);
+        tick();
+        started[i - 1]->done.started_at_us = now.wall_us;
+        started[i - 1]->done.finished_at_us = now.wall_us + 20;
+        end_with(i - 1, MR_DID_FAIL);
+        (void)hear();
+    }
+    mr_session_fell(session); /* so that all of it is said again */
+    mr_session_welcomed(session, now, HEARTBEAT_MS);
+    ck_assert_uint_eq(hear()->credit, THREADS + 40);
+    start_count = 0;
+    send_jobs(101, THREADS + 40);
+    tick();
+    ck_assert_uint_eq(start_count, THREADS);
+    started[0]->done.started_at_us = now.wall_us - 2000 * MS;
+    started[0]->done.finished_at_us = now.wall_us;
+    end_with(0, MR_DID_FAIL);
+    tick();
+    (void)hear();
+    /* One of the 40 started; 2 * PREFETCH + THREADS may stay. */
+    ck_assert_uint_eq(heard.done_count, 1 + 39 - (2 * PREFETCH + THREADS));
+    ck_assert_int_eq(heard.dones[1].report, MR_DID_GIVE_BACK);
+    ck_assert(
+        mr_uuid_eq(heard.dones[1].id, id_of(100 + THREADS + 40))); /* newest first */
 }
 END_TEST
 
@@ -569,7 +625,7 @@ START_TEST(large_reports_travel_in_several_messages)
     for (uint32_t i = 0; i < 2; i++) {
         mr_wr_bin(&started[i]->body, mr_span(large, sizeof large));
         mr_attempt_report(started[i], MR_DID_SUCCEED, MR_SPAN_NONE);
-        mr_session_returned(session, started[i]);
+        come_back(started[i]);
     }
     ck_assert_uint_eq(hear()->messages[MR_DONE], 2);
     ck_assert_uint_eq(heard.done_count, 2);
@@ -733,7 +789,7 @@ START_TEST(storing_a_result_does_not_time_out)
     tick();
     ck_assert_int_eq(stop_of(1), MR_STOP_NOT);
     ck_assert_uint_eq(replace_count, 0);
-    mr_session_returned(session, started[0]);
+    come_back(started[0]);
 }
 END_TEST
 
@@ -757,7 +813,7 @@ START_TEST(an_executor_that_hangs_is_replaced)
     tick();
     ck_assert_uint_eq(start_count, 3);
     mr_attempt_report(started[0], MR_DID_SUCCEED, MR_SPAN_NONE);
-    mr_session_returned(session, started[0]);
+    come_back(started[0]);
     ck_assert_uint_eq(hear()->done_count, 0);
     ck_assert_uint_eq(mr_session_held(session), 2);
     ck_assert(!mr_session_is_worn_out(session));
@@ -781,7 +837,7 @@ START_TEST(without_spares_the_session_drains)
     mr_session_acked(session, heard.done_corr);
     ck_assert(mr_session_is_over(session, now));
     for (uint32_t i = 0; i < 2; i++) /* so that nothing leaks here */
-        mr_session_returned(session, started[i]);
+        come_back(started[i]);
 }
 END_TEST
 
@@ -876,7 +932,7 @@ end_any(bool *is_busy, bool *is_storing)
         return;
     if (is_storing[i]) {
         mr_attempt_report(started[i], MR_DID_SUCCEED, MR_SPAN_NONE);
-        mr_session_returned(session, started[i]);
+        come_back(started[i]);
         is_storing[i] = false;
     } else if (is_busy[seats[i]]) {
         is_busy[seats[i]] = false;
@@ -886,7 +942,7 @@ end_any(bool *is_busy, bool *is_storing)
             return;
         }
         mr_attempt_report(started[i], MR_DID_FAIL, MR_SPAN_NONE);
-        mr_session_returned(session, started[i]);
+        come_back(started[i]);
         mr_session_idle(session, now, seats[i], 0);
     } else {
         return;
@@ -911,7 +967,7 @@ START_TEST(nothing_is_lost_over_many_sessions)
     memset(reported, 0, sizeof reported);
     mr_session_welcomed(session, now, HEARTBEAT_MS);
     for (uint32_t turn = 0; left; turn++) {
-        uint32_t before = start_count;
+        uint32_t before;
 
         ck_assert_uint_lt(turn, 1000000);
         wait_ms(any(50));
@@ -950,20 +1006,14 @@ START_TEST(nothing_is_lost_over_many_sessions)
 }
 END_TEST
 
-static void
-add(TCase *tcase, const TTest *const *tests)
-{
-    for (; *tests; tests++)
-        tcase_add_test(tcase, *tests);
-}
-
 int
 main(void)
 {
     const TTest *const tests[] = {credit_is_what_was_taken_and_what_there_is_room_for,
         credit_counts_anew_from_each_welcome, jobs_beyond_the_credit_are_given_back,
         results_that_wait_hold_credit_back, large_results_that_wait_hold_credit_back,
-        jobs_start_in_order_on_idle_executors, a_kind_with_a_limit_lets_others_pass,
+        jobs_start_in_order_on_idle_executors,
+        short_jobs_are_fetched_ahead_and_given_back, a_kind_with_a_limit_lets_others_pass,
         an_unknown_kind_fails_for_good, what_is_sent_outlives_the_message,
         the_same_attempt_again_is_ignored,
         a_newer_attempt_of_a_queued_job_takes_its_place,
@@ -987,7 +1037,8 @@ main(void)
     int failed;
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
-    add(tcase, tests);
+    for (size_t i = 0; tests[i]; i++)
+        tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

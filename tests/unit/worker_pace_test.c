@@ -1,0 +1,80 @@
+/*
+ * How far ahead a worker fetches. Expected values by hand: 10 ms of work for each thread.
+ */
+#include "worker/pace.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+START_TEST(nothing_known_is_the_least)
+{
+    struct mr_pace pace = mr_pace_new(4, 4, 512);
+
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 4);
+}
+END_TEST
+
+START_TEST(short_jobs_are_fetched_by_the_hundred)
+{
+    struct mr_pace pace = mr_pace_new(4, 4, 512);
+
+    for (int i = 0; i < 1000; i++)
+        mr_pace_ran(&pace, 100);
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 400); /* 4 * 10,000 / 100 */
+}
+END_TEST
+
+START_TEST(there_is_a_most)
+{
+    struct mr_pace pace = mr_pace_new(4, 4, 512);
+
+    for (int i = 0; i < 1000; i++)
+        mr_pace_ran(&pace, -5); /* a clock that was set back */
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 512);
+}
+END_TEST
+
+START_TEST(one_long_job_is_believed_at_once)
+{
+    struct mr_pace pace = mr_pace_new(4, 4, 512);
+
+    for (int i = 0; i < 1000; i++)
+        mr_pace_ran(&pace, 100);
+    mr_pace_ran(&pace, 1000000);
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 4);
+    mr_pace_ran(&pace, 100);
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 4); /* one short job changes little */
+}
+END_TEST
+
+START_TEST(no_choice_is_no_choice)
+{
+    struct mr_pace pace = mr_pace_new(4, 7, 7);
+
+    mr_pace_ran(&pace, 1);
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 7);
+    mr_pace_ran(&pace, 1000000);
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 7);
+}
+END_TEST
+
+int
+main(void)
+{
+    Suite *suite = suite_create("worker/pace");
+    TCase *tests = tcase_create("pace");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tests, nothing_known_is_the_least);
+    tcase_add_test(tests, short_jobs_are_fetched_by_the_hundred);
+    tcase_add_test(tests, there_is_a_most);
+    tcase_add_test(tests, one_long_job_is_believed_at_once);
+    tcase_add_test(tests, no_choice_is_no_choice);
+    suite_add_tcase(suite, tests);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,32 @@
+#include "worker/pace.h"
+
+/* Weight of a shorter run: a sixteenth, so that it takes many short jobs to be believed. */
+#define FALL 16
+
+struct mr_pace
+mr_pace_new(uint32_t threads, uint32_t least, uint32_t most)
+{
+    return (struct mr_pace){
+        .threads = threads, .least = least, .most = most, .run_us = MR_PACE_AHEAD_US};
+}
+
+void
+mr_pace_ran(struct mr_pace *pace, int64_t run_us)
+{
+    if (run_us < 1)
+        run_us = 1;
+    if (run_us > pace->run_us)
+        pace->run_us = run_us;
+    else
+        pace->run_us -= (pace->run_us - run_us + FALL - 1) / FALL;
+}
+
+uint32_t
+mr_pace_ahead(const struct mr_pace *pace)
+{
+    int64_t ahead = pace->threads * MR_PACE_AHEAD_US / pace->run_us;
+
+    if (ahead < pace->least)
+        return pace->least;
+    return ahead > pace->most ? pace->most : (uint32_t)ahead;
+}

@@ -1,0 +1,31 @@
+/*
+ * How many attempts to fetch ahead: enough that a thread is never idle while the next jobs are on
+ * their way, few enough that no job waits long behind others here while another worker is
+ * idle. Short jobs come by the hundred, long ones one for each thread. Pure; one thread.
+ */
+#ifndef MR_WORKER_PACE_H
+#define MR_WORKER_PACE_H
+
+#include <stdint.h>
+
+/* What is fetched ahead is work for about so long. */
+#define MR_PACE_AHEAD_US INT64_C(10000)
+
+/* The most, however short the jobs are. */
+#define MR_PACE_AHEAD_MAX 512
+
+struct mr_pace {
+    uint32_t threads;
+    uint32_t least, most; /* attempts ahead; equal: no choice */
+    int64_t run_us;       /* how long a handler runs: rises at once, falls slowly */
+};
+
+/* Until something has run, `least` it is. */
+struct mr_pace mr_pace_new(uint32_t threads, uint32_t least, uint32_t most);
+
+/* A handler ran for so long (a clock that was set back: below 0, counts as 0). */
+void mr_pace_ran(struct mr_pace *pace, int64_t run_us);
+
+uint32_t mr_pace_ahead(const struct mr_pace *pace);
+
+#endif
