@@ -267,7 +267,11 @@ mr_proc_signal_group(struct mr_proc *proc, int signal_number)
 bool
 mr_proc_stop(struct mr_proc *proc, int signal_number, int grace_ms)
 {
-    mr_proc_signal(proc, signal_number);
+    /* Whoever is killed cannot end its own children. */
+    if (signal_number == SIGKILL)
+        mr_proc_signal_group(proc, SIGKILL);
+    else
+        mr_proc_signal(proc, signal_number);
     if (mr_proc_wait(proc, grace_ms))
         return true;
     mr_proc_signal_group(proc, SIGKILL);

@@ -49,8 +49,8 @@ bool mr_proc_is_alive(struct mr_proc *proc);
 void mr_proc_signal(struct mr_proc *proc, int signal_number);
 void mr_proc_signal_group(struct mr_proc *proc, int signal_number);
 
-/* Send `signal_number`, wait up to grace_ms, then kill its group. Always ends it; true if it
- * went by itself. */
+/* Send `signal_number` (SIGKILL: to its group), wait up to grace_ms, then kill its group. Always
+ * ends it; true if it went in time. */
 bool mr_proc_stop(struct mr_proc *proc, int signal_number, int grace_ms);
 
 /* Exit code, or 128 + signal; -1 while it runs. */

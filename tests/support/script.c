@@ -100,6 +100,7 @@ script_welcome(void)
     mr_put_welcome(&wr, script.msg.corr, &answer);
     script_reply(&wr);
     script.has_session = true;
+    script.pings = 0;
 }
 
 void
@@ -122,6 +123,7 @@ script_pong(void)
     ck_assert_int_eq(mr_get_ping(&script.msg, &ask), MR_OK);
     if (!ask)
         return;
+    script.pings++;
     mr_wr_init(&wr, 64);
     mr_put_ping(&wr, script.msg.corr, false);
     script_reply(&wr);

@@ -23,6 +23,7 @@ struct script {
     struct mr_msg msg; /* the message in hand */
     uint32_t window_jobs;
     bool has_session;
+    int pings; /* answered since the last WELCOME */
     struct millrace *mr;
     struct millrace_error error;
 };

@@ -185,8 +185,14 @@ START_TEST(running_to_the_end)
     ck_assert_ptr_nonnull(strstr(err.why, "no luck"));
     spec.argv = SH("exit 0");
     ck_assert_int_eq(mr_proc_run(&spec, DEADLINE_MS, &err), MR_OK);
-    spec.argv = SH("sleep 1000");
-    ck_assert_int_eq(mr_proc_run(&spec, 50, &err), MR_TIMEOUT);
+    /* Too slow: its children go with it. */
+    spec.argv = SH("echo $$; sleep 1000 & wait");
+    ck_assert_int_eq(mr_proc_run(&spec, 500, &err), MR_TIMEOUT);
+    group = (pid_t)strtol(output(), NULL, 10);
+    ck_assert_int_gt(group, 1);
+    for (int64_t end = mr_clock_now().mono_us + DEADLINE_MS * INT64_C(1000);
+         kill(-group, 0) == 0;)
+        ck_assert_int_lt(mr_clock_now().mono_us, end);
 }
 END_TEST
 
