@@ -179,6 +179,7 @@ START_TEST(running_to_the_end)
 {
     struct mr_proc_spec spec = {
         .argv = SH("echo error: no luck; exit 7"), .output = path};
+    pid_t group;
 
     ck_assert_int_eq(mr_proc_run(&spec, DEADLINE_MS, &err), MR_INTERNAL);
     ck_assert_ptr_nonnull(strstr(err.why, "code 7"));
