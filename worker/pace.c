@@ -6,8 +6,11 @@
 struct mr_pace
 mr_pace_new(uint32_t threads, uint32_t least, uint32_t most)
 {
-    return (struct mr_pace){
-        .threads = threads, .least = least, .most = most, .run_us = MR_PACE_AHEAD_US};
+    return (struct mr_pace){.threads = threads,
+        .least = least,
+        .most = most,
+        .run_us = MR_PACE_AHEAD_US,
+        .mean_us = MR_PACE_AHEAD_US};
 }
 
 void
@@ -19,6 +22,7 @@ mr_pace_ran(struct mr_pace *pace, int64_t run_us)
         pace->run_us = run_us;
     else
         pace->run_us -= (pace->run_us - run_us + FALL - 1) / FALL;
+    pace->mean_us += (run_us - pace->mean_us) / FALL;
 }
 
 uint32_t
@@ -29,4 +33,15 @@ mr_pace_ahead(const struct mr_pace *pace)
     if (ahead < pace->least)
         return pace->least;
     return ahead > pace->most ? pace->most : (uint32_t)ahead;
+}
+
+uint32_t
+mr_pace_keep(const struct mr_pace *pace)
+{
+    int64_t keep = pace->threads * MR_PACE_KEEP_US / pace->mean_us;
+    int64_t least = 2 * (int64_t)mr_pace_ahead(pace) + pace->threads;
+
+    if (keep < least)
+        keep = least;
+    return keep < UINT32_MAX ? (uint32_t)keep : UINT32_MAX;
 }

@@ -11,6 +11,9 @@
 /* What is fetched ahead is work for about so long. */
 #define MR_PACE_AHEAD_US INT64_C(10000)
 
+/* What would wait longer than this is given back. */
+#define MR_PACE_KEEP_US INT64_C(250000)
+
 /* The most, however short the jobs are. */
 #define MR_PACE_AHEAD_MAX 512
 
@@ -18,6 +21,7 @@ struct mr_pace {
     uint32_t threads;
     uint32_t least, most; /* attempts ahead; equal: no choice */
     int64_t run_us;       /* how long a handler runs: rises at once, falls slowly */
+    int64_t mean_us;      /* the same on average */
 };
 
 /* Until something has run, `least` it is. */
@@ -27,5 +31,10 @@ struct mr_pace mr_pace_new(uint32_t threads, uint32_t least, uint32_t most);
 void mr_pace_ran(struct mr_pace *pace, int64_t run_us);
 
 uint32_t mr_pace_ahead(const struct mr_pace *pace);
+
+/* What was fetched ahead may be up to so many; the rest is given back. Far more than is fetched:
+ * it costs less to wait MR_PACE_KEEP_US here than to be sent to and fro when short and long
+ * jobs are mixed. */
+uint32_t mr_pace_keep(const struct mr_pace *pace);
 
 #endif

@@ -75,12 +75,11 @@ mr_session_stop(struct mr_attempt *attempt, enum mr_stop why)
 }
 
 /* Jobs turned out to be longer than those before them: what would wait long here may run
- * elsewhere. Newest first, since the broker puts each in front of its lane. Twice the measure,
- * so that a job now and then does not send the others to and fro. */
+ * elsewhere. Newest first, since the broker puts each in front of its lane. */
 static void
 give_back_surplus(struct mr_session *session)
 {
-    uint32_t most = 2 * mr_pace_ahead(&session->pace) + session->conf.threads;
+    uint32_t most = mr_pace_keep(&session->pace);
 
     while (session->queued.count > most) {
         struct mr_attempt *attempt = session->queued.last;

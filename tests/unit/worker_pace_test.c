@@ -58,6 +58,22 @@ START_TEST(no_choice_is_no_choice)
 }
 END_TEST
 
+START_TEST(what_is_here_stays_unless_it_would_wait_long)
+{
+    struct mr_pace pace = mr_pace_new(4, 4, 512);
+
+    mr_pace_ran(&pace, 20000);
+    ck_assert_uint_eq(mr_pace_ahead(&pace), 4);
+    ck_assert_uint_eq(mr_pace_keep(&pace), 94); /* 4 * 250,000 / (10,000 + 10,000 / 16) */
+    mr_pace_ran(&pace, 10000000);
+    ck_assert_uint_eq(
+        mr_pace_keep(&pace), 12); /* twice what is fetched, and the threads */
+    for (int i = 0; i < 1000; i++)
+        mr_pace_ran(&pace, 0);
+    ck_assert_uint_eq(mr_pace_keep(&pace), 62500); /* 16 us: it does not fall below */
+}
+END_TEST
+
 int
 main(void)
 {
@@ -71,6 +87,7 @@ main(void)
     tcase_add_test(tests, there_is_a_most);
     tcase_add_test(tests, one_long_job_is_believed_at_once);
     tcase_add_test(tests, no_choice_is_no_choice);
+    tcase_add_test(tests, what_is_here_stays_unless_it_would_wait_long);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
