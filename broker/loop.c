@@ -167,6 +167,18 @@ sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* What the peers said while we did not run may still be on its way into our sockets. */
+static void
+look_at_clock(struct mr_broker *broker)
+{
+    int64_t late_us = broker->now.mono_us - broker->due_us;
+
+    if (broker->due_us && late_us >= broker->settings->heartbeat_ms * INT64_C(1000)) {
+        mr_log(MR_LOG_WARN, "overslept", "ms=%lld", (long long)(late_us / 1000));
+        mr_core_overslept(broker->core, broker->now);
+    }
+}
+
 /* Returns when the next one is due. */
 static int64_t
 turn(struct mr_broker *broker)
@@ -176,6 +188,7 @@ turn(struct mr_broker *broker)
 
     broker->now = mr_clock_now();
     broker->counters.turns++;
+    look_at_clock(broker);
     take_signals(broker);
     has_more = take_in(broker, MR_FRONT);
     has_more = take_in(broker, MR_BACK) || has_more;
@@ -242,6 +255,7 @@ mr_loop_run(struct mr_broker *broker)
     while (broker->phase != MR_PHASE_ENDED) {
         int64_t next_us = turn(broker);
 
+        broker->due_us = sooner(next_us, broker->now.mono_us + SLEEP_US_MAX);
         if (broker->phase != MR_PHASE_ENDED)
             sleep_until(broker, next_us);
     }

@@ -246,6 +246,13 @@ mr_core_heard(struct mr_core *core, struct mr_now now, uint32_t peer)
 }
 
 void
+mr_core_overslept(struct mr_core *core, struct mr_now now)
+{
+    core->now = now;
+    mr_roster_forgive(core);
+}
+
+void
 mr_core_leaves(
     struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_span reason)
 {

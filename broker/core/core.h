@@ -124,6 +124,10 @@ enum mr_status mr_core_worker_joins(struct mr_core *core, struct mr_now now,
 /* Any message of the peer counts as life. */
 void mr_core_heard(struct mr_core *core, struct mr_now now, uint32_t peer);
 
+/* We ourselves were away (stopped, swapped out): nobody's silence meanwhile counts. Before the
+ * next tick. */
+void mr_core_overslept(struct mr_core *core, struct mr_now now);
+
 /* Said BYE, was unreachable on send, or fell silent. A worker's attempts become lost (but for a
  * BYE, after which it holds none). Emits DROP_PEER. */
 void mr_core_leaves(

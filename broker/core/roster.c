@@ -111,6 +111,13 @@ mr_roster_heard(struct mr_core *core, uint32_t number)
     age_link(core, number);
 }
 
+void
+mr_roster_forgive(struct mr_core *core)
+{
+    for (uint32_t at = core->oldest; at != MR_NO_PEER; at = core->peers[at].newer)
+        core->peers[at].heard_us = core->now.mono_us;
+}
+
 /* ---- the ring of workers -------------------------------------------------------------------- */
 
 static void

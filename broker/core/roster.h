@@ -18,6 +18,8 @@ enum mr_status mr_roster_add_worker(struct mr_core *core, uint32_t peer,
     const struct mr_hello *hello, const struct mr_offer *offers) MR_MUST_CHECK;
 
 void mr_roster_heard(struct mr_core *core, uint32_t peer);
+/* As if everybody had just been heard. */
+void mr_roster_forgive(struct mr_core *core);
 
 /* What it held is lost, what it watched is forgotten. */
 void mr_roster_remove(struct mr_core *core, uint32_t peer, struct mr_span reason);

@@ -7,6 +7,7 @@
 #include "tests/support/pg_fixture.h"
 #include "tests/support/rig.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,6 +134,25 @@ START_TEST(killed_broker)
     rig_wait_int(&rig, "select count(*) from millrace.result", JOBS);
     ck_assert_int_eq(rig_int(&rig, FINISHED), JOBS);
     rig_expect(mr, rig_submit(mr, "test.noop", NULL, 0), MILLRACE_SUCCEEDED);
+}
+END_TEST
+
+/* A broker that was frozen does not take its workers for dead when it wakes up. */
+START_TEST(frozen_broker)
+{
+    struct millrace_id id;
+
+    rig_broker(&rig, (const char *const[]){"--heartbeat-ms", "200", NULL});
+    rig_worker(&rig, 0, 1, NULL);
+    mr = rig_client(&rig);
+    id = rig_submit(mr, "test.sleep", "ms", 3000);
+    rig_wait_stat(mr, "sent", 1);
+    mr_proc_signal(&rig.broker, SIGSTOP);
+    (void)poll(NULL, 0, 1500); /* how long it is frozen */
+    mr_proc_signal(&rig.broker, SIGCONT);
+    rig_expect(mr, id, MILLRACE_SUCCEEDED);
+    ck_assert_int_eq(rig_int(&rig, "select attempt from millrace.result"), 1);
+    ck_assert_int_eq(rig_int(&rig, LOST), 0);
 }
 END_TEST
 
@@ -425,6 +445,7 @@ main(void)
     tcase_add_test(tcase, frozen_worker);
     tcase_add_test(tcase, job_that_kills_workers);
     tcase_add_test(tcase, killed_broker);
+    tcase_add_test(tcase, frozen_broker);
     tcase_add_test(tcase, running_jobs_survive_the_broker);
     tcase_add_loop_test(tcase, restarted_database, 0, 2);
     tcase_add_test(tcase, database_down_at_start);
