@@ -51,7 +51,7 @@ mr_lib_link_backoff_us(
 static void
 set_text(struct mr_lib_link *link, struct mr_span text)
 {
-    size_t n = text.n < MR_LIB_TEXT_MAX - 1 ? text.n : MR_LIB_TEXT_MAX - 1;
+    size_t n = mr_span_cut(text, MR_LIB_TEXT_MAX - 1).n;
 
     if (n)
         memcpy(link->text, text.p, n);
@@ -82,7 +82,7 @@ void
 mr_lib_link_end(
     struct mr_lib_link *link, struct mr_lib_req *req, int code, struct mr_span text)
 {
-    size_t n = text.n < MR_LIB_TEXT_MAX - 1 ? text.n : MR_LIB_TEXT_MAX - 1;
+    size_t n = mr_span_cut(text, MR_LIB_TEXT_MAX - 1).n;
 
     *(req->prev ? &req->prev->next : &link->open) = req->next;
     if (req->next)

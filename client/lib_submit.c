@@ -252,7 +252,7 @@ pause_sending(struct mr_lib_link *link, int64_t now_us, uint32_t hint_ms)
 static void
 keep_text(char out[MR_LIB_TEXT_MAX], struct mr_span text)
 {
-    size_t n = text.n < MR_LIB_TEXT_MAX - 1 ? text.n : MR_LIB_TEXT_MAX - 1;
+    size_t n = mr_span_cut(text, MR_LIB_TEXT_MAX - 1).n;
 
     if (n)
         memcpy(out, text.p, n);

@@ -98,6 +98,9 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
         return;
     }
     job->flags &= (uint16_t)~MR_JOB_UNCONFIRMED;
+    if (job->flags &
+        MR_JOB_CANCEL) /* the first word may have been lost with a connection */
+        mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_CANCELLED);
     take_progress(core, slot, held);
 }
 

@@ -294,6 +294,30 @@ START_TEST(a_long_reason_is_cut_between_characters)
 }
 END_TEST
 
+/* The connection that carried the word to stop was lost: who still holds it is told again. */
+START_TEST(a_cancel_is_repeated_to_who_still_holds_the_job)
+{
+    struct rig rig;
+    struct mr_held held = {.attempt = 1};
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 1, NULL);
+    held.id = rig_ready(&rig);
+    rig_tick(&rig);
+    mr_core_held(rig.core, rig.now, 2, &held);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 0);
+    mr_core_cancel(rig.core, rig.now, 0, 3, held.id);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 1);
+    rig_worker(&rig, 2, 1, 1, NULL); /* it says HELLO again */
+    mr_core_held(rig.core, rig.now, 2, &held);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 2);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REVOKE)->revoked.why, MR_WHY_CANCELLED);
+    ck_assert_uint_eq(rig_last(&rig, MR_ACT_REVOKE)->revoked.attempt, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(a_snooze_spends_no_attempt)
 {
     struct rig rig;
@@ -495,6 +519,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_delayed_job_starts_on_time);
     tcase_add_test(tcase, the_time_of_the_next_tick_is_never_too_late);
     tcase_add_test(tcase, a_long_reason_is_cut_between_characters);
+    tcase_add_test(tcase, a_cancel_is_repeated_to_who_still_holds_the_job);
     tcase_add_test(tcase, what_expires_while_it_waits_or_is_ready_is_not_started);
     tcase_add_test(tcase, a_step_of_the_wall_clock);
     tcase_add_test(tcase, failures_are_retried_with_backoff_and_then_it_is_over);
