@@ -292,8 +292,11 @@ raise_low_water(struct mr_store *store, struct mr_err *err)
 
     mr_store_arg_fence(store);
     status = mr_pg_exec(store->pg, MR_STMT_RAISE, &store->args, &result, err);
-    if (status != MR_OK)
+    if (status != MR_OK) {
+        /* Raised or not: until it is known again, each batch of jobs sees to it itself. */
+        memset(store->low_water.b, 0xff, sizeof store->low_water.b);
         return status;
+    }
     if (mr_pg_rows(result) == 0)
         status = mr_err_set(err, MR_FENCED, "the shard is lost", "its epoch has moved",
             "Another broker owns it; stop this one.");

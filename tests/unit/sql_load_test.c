@@ -367,6 +367,30 @@ set_standby(const char *name)
         (void)poll(NULL, 0, 5);
 }
 
+/* The mark was raised and nobody was told: a job below it is found at the next start all the
+ * same. */
+START_TEST(a_raise_without_an_answer_hides_no_job)
+{
+    struct mr_store_op op = pg_fixture_job();
+    struct mr_uuid after = {{0}};
+    struct mr_err err = {0};
+    pid_t cutter;
+    uint64_t epoch;
+
+    op.id = mr_uuid_new(mr_clock_now().wall_us - INT64_C(3600000000));
+    set_standby("nobody");
+    cutter = start_cutter();
+    ck_status(mr_store_keep_house(store, 7, &err), MR_STORE_DOWN);
+    ck_assert_int_eq(waitpid(cutter, NULL, 0), cutter);
+    set_standby("");
+    ck_ok(mr_store_reconnect(store, &err), err);
+    pg_fixture_must_commit(store, &op, 1);
+    ck_ok(mr_store_claim(store, "tcp://a:1", 60000, &epoch, &err), err);
+    load(&after, 10, true);
+    ck_assert_uint_eq(seen.count, 1);
+}
+END_TEST
+
 /* The rows are moved and nobody was told: the next call tells. */
 START_TEST(a_move_without_an_answer_is_told_later)
 {
@@ -585,6 +609,7 @@ main(void)
     tcase_add_test(tcase, ids_are_looked_up);
     tcase_add_test(tcase, the_inbox_is_taken);
     tcase_add_test(tcase, the_inbox_knows_what_it_had);
+    tcase_add_test(tcase, a_raise_without_an_answer_hides_no_job);
     tcase_add_test(tcase, a_move_without_an_answer_is_told_later);
     tcase_add_test(tcase, a_move_that_was_undone_is_made_later);
     tcase_add_test(tcase, an_old_inbox_row_lowers_the_mark);
