@@ -126,6 +126,7 @@ struct mr_peer {
     /* workers */
     struct mr_uuid instance;
     uint32_t threads, held, jobs; /* jobs: first of its list, newest first */
+    uint32_t suspects;            /* of those held: see mr_job_is_suspect */
     uint64_t credit, sent;        /* since WELCOME */
     struct mr_offered *offers;
     uint32_t offer_count;
@@ -237,6 +238,14 @@ static inline uint32_t
 mr_u32_min(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
+}
+
+/* Lost with its workers so often that it may be what ends them. A worker gets one such job at a
+ * time: the others that were lost with it are not lost again because of it. */
+static inline bool
+mr_job_is_suspect(const struct mr_core *core, const struct mr_job *job)
+{
+    return job->losses && job->losses * 2u >= core->conf.losses_max;
 }
 
 /* Monotonic time of a wall time, by the difference of the clocks now. A later step of the wall

@@ -17,7 +17,8 @@ struct choice {
 };
 
 static void
-consider(const struct mr_core *core, const struct mr_kind *kind, struct choice *best)
+consider(const struct mr_core *core, const struct mr_peer *worker,
+    const struct mr_kind *kind, struct choice *best)
 {
     for (uint32_t bits = kind->occupied; bits; bits &= bits - 1) {
         uint32_t priority = (uint32_t)__builtin_ctz(bits);
@@ -28,6 +29,8 @@ consider(const struct mr_core *core, const struct mr_kind *kind, struct choice *
 
         if (best->lane && (rank < best->rank ||
                               (rank == best->rank && job->ready_us >= best->ready_us)))
+            continue;
+        if (worker->suspects && mr_job_is_suspect(core, job))
             continue;
         *best = (struct choice){lane, rank, job->ready_us};
     }
@@ -43,7 +46,7 @@ choose_lane(const struct mr_core *core, const struct mr_peer *worker)
 
         if (offer->running_max && offer->running >= offer->running_max)
             continue;
-        consider(core, &core->kinds[offer->kind], &best);
+        consider(core, worker, &core->kinds[offer->kind], &best);
     }
     return best.lane;
 }

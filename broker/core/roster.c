@@ -165,6 +165,7 @@ mr_roster_hold(struct mr_core *core, uint32_t slot)
         mr_job_at(core, peer->jobs)->prev = slot;
     peer->jobs = slot;
     peer->held++;
+    peer->suspects += mr_job_is_suspect(core, job);
     if (offer)
         offer->running++;
 }
@@ -183,6 +184,7 @@ mr_roster_release(struct mr_core *core, uint32_t slot)
     if (job->next)
         mr_job_at(core, job->next)->prev = job->prev;
     job->prev = job->next = 0;
+    peer->suspects -= mr_job_is_suspect(core, job);
     if (--peer->held == 0)
         peer->timeout_max_ms = 0;
     if (offer)

@@ -138,6 +138,46 @@ START_TEST(a_job_that_kills_its_workers_is_quarantined)
 }
 END_TEST
 
+/* Two that were lost together again and again: apart from then on, so that only the one at fault
+ * is lost once more. */
+START_TEST(what_may_end_a_worker_is_sent_alone)
+{
+    struct rig rig;
+    struct mr_uuid bad, good, fresh;
+
+    rig_init(&rig);
+    rig.conf.losses_max = 3;
+    rig_start(&rig);
+    bad = rig_ready(&rig);
+    good = rig_ready(&rig);
+    for (uint32_t loss = 1; loss <= 2; loss++) {
+        rig_worker(&rig, 2, 2, 4, NULL);
+        rig_tick(&rig);
+        ck_assert_str_eq(rig_state(&rig, bad), "running");
+        ck_assert_str_eq(rig_state(&rig, good), "running");
+        mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
+        rig_commit(&rig);
+        answer_find(&rig, bad, false);
+        answer_find(&rig, good, false);
+    }
+    rig_worker(&rig, 2, 2, 4, NULL);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, bad), "running");
+    ck_assert_str_eq(rig_state(&rig, good), "ready");
+    mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
+    rig_commit(&rig);
+    answer_find(&rig, bad, false);
+    ck_assert_uint_eq(rig_stats(&rig).quarantined, 1);
+    rig_commit(&rig);
+    fresh = rig_ready(&rig);
+    rig_worker(&rig, 2, 2, 4, NULL);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, good), "running");
+    ck_assert_str_eq(rig_state(&rig, fresh), "running");
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(lost_jobs_keep_their_order_at_the_front)
 {
     struct rig rig;
@@ -598,6 +638,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_lost_worker_may_have_finished_its_job);
     tcase_add_test(tcase, silence_is_noticed_and_sound_prevents_it);
     tcase_add_test(tcase, a_job_that_kills_its_workers_is_quarantined);
+    tcase_add_test(tcase, what_may_end_a_worker_is_sent_alone);
     tcase_add_test(tcase, lost_jobs_keep_their_order_at_the_front);
     tcase_add_test(tcase, cancelled_while_it_was_being_lost);
     tcase_add_test(tcase, a_row_that_is_gone_is_looked_for_twice);
