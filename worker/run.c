@@ -246,11 +246,15 @@ commit(struct millrace_job *job)
         return report_stored(job);
     if (status == MR_STORE_DOWN)
         return settle(job);
-    job->sql_status = status;
-    job->err = err;
-    if (status == MR_BUSY)
+    /* A statement had failed and the handler went on: that one says what is wrong. */
+    if (job->sql_status == MR_OK ||
+        strcmp(mr_pg_sqlstate(job->conf.db->pg), "25P02") != 0) {
+        job->sql_status = status;
+        job->err = err;
+    }
+    if (job->sql_status == MR_BUSY)
         return AGAIN;
-    return report_err(job, MR_DID_FAIL, &err);
+    return report_err(job, MR_DID_FAIL, &job->err);
 }
 
 /* A success whose writes are gone, or were committed without the result, is none. */
