@@ -167,6 +167,12 @@ mr_settings_check(const struct mr_settings *settings, struct mr_err *err)
             "Raise backoff_cap_ms or lower backoff_base_ms.",
             "backoff_base_ms is %lld and backoff_cap_ms only %lld.",
             (long long)settings->backoff_base_ms, (long long)settings->backoff_cap_ms);
+    if (status == MR_OK && settings->id_past_hours > settings->retention_days * 24)
+        status = mr_err_setf(err, MR_BAD_SETTING, "Two settings contradict each other.",
+            "Raise retention_days or lower id_past_hours.",
+            "id_past_hours is %lld and retention_days only %lld: a job that is submitted "
+            "again after it was dropped would run again.",
+            (long long)settings->id_past_hours, (long long)settings->retention_days);
     return status;
 }
 

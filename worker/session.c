@@ -258,9 +258,10 @@ meets_itself(struct mr_session *session, const struct mr_job_sent *sent)
 
     if (!held)
         return false;
-    if (held->number >= sent->attempt)
+    if (held->number == sent->attempt)
         return true;
-    /* The broker counts the one we hold as lost. The new one stands for itself; the old one is
+    /* The broker counts the one we hold as lost, or, when its number is the smaller one, was
+     * started again and does not know of ours. The new one stands for itself; the old one is
      * told to stop, and whichever commits first is the one that counts. */
     if (held->place == MR_PLACE_QUEUED) {
         mr_session_list_remove(&session->queued, held);

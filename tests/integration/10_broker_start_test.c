@@ -77,6 +77,10 @@ START_TEST(wrong_settings)
         (const char *const[]){
             "--check", "--backoff-base-ms", "9", "--backoff-cap-ms", "8", NULL},
         "backoff_base_ms is 9", "Raise");
+    refuse(EX_CONFIG,
+        (const char *const[]){
+            "--check", "--id-past-hours", "49", "--retention-days", "2", NULL},
+        "would run again", "retention_days");
 }
 END_TEST
 
