@@ -201,6 +201,15 @@ halt_database_and_kill_broker(void)
     start_broker();
 }
 
+/* Nobody ends but by our hand. */
+static void
+ck_alive(void)
+{
+    ck_assert_msg(mr_proc_is_alive(&rig.broker), "the broker ended by itself");
+    for (int i = 0; i < WORKERS; i++)
+        ck_assert_msg(mr_proc_is_alive(&rig.workers[i]), "worker %d ended by itself", i);
+}
+
 /* Each once, in an order that the dice decide, and again. */
 static void
 harm(void)
@@ -222,6 +231,7 @@ harm(void)
         done++;
         harms[next]();
         pump(300 + dice(900));
+        ck_alive();
     }
 }
 
@@ -357,6 +367,7 @@ START_TEST(everything_at_once)
         "select count(*) from millrace.job j left join millrace.result r using (id) "
         "where r.id is null",
         0);
+    ck_alive();
     note_acknowledged();
     judge();
     /* An idle run proves nothing. */
