@@ -17,6 +17,7 @@
 #define TAKE_BYTES (8u * 1024 * 1024) /* likewise */
 #define PROBE_US 500000               /* workers that hold jobs */
 #define SET_ASIDE_US 5000             /* a full pipe is tried again */
+#define OVERSLEPT_US_MIN 250000       /* less may be a turn with much to do */
 #define STOP_US 3000000               /* for the writer, beside drain_ms */
 #define SLEEP_US_MAX (60 * INT64_C(1000000))
 
@@ -173,7 +174,8 @@ look_at_clock(struct mr_broker *broker)
 {
     int64_t late_us = broker->now.mono_us - broker->due_us;
 
-    if (broker->due_us && late_us >= broker->settings->heartbeat_ms * INT64_C(1000)) {
+    if (broker->due_us && late_us >= OVERSLEPT_US_MIN &&
+        late_us >= broker->settings->heartbeat_ms * 1000) {
         mr_log(MR_LOG_WARN, "overslept", "ms=%lld", (long long)(late_us / 1000));
         mr_core_overslept(broker->core, broker->now);
     }
