@@ -146,7 +146,8 @@ const char *millrace_rows_text(const struct millrace_rows *rows, int row, int co
 int64_t millrace_rows_int(const struct millrace_rows *rows, int row, int column);
 
 /* The connection itself, its transaction open, for those who link libpq. Never commit, roll
- * back or close it. NULL on failure. */
+ * back or close it. NULL on failure. The session serves other jobs afterwards: change settings
+ * with SET LOCAL only, here and in millrace_sql. */
 struct pg_conn *millrace_pg(struct millrace_job *job);
 
 /* ---- follow-up jobs, in the same transaction --------------------------------------------- */

@@ -52,6 +52,10 @@ roll_back(struct millrace_job *job)
 {
     if (has_transaction(job))
         mr_pg_rollback(job->conf.db->pg);
+    /* One that cannot roll back (a COPY that was left open) would keep its locks until the next
+     * job needs a connection. */
+    if (job->conf.db && job->conf.db->pg && !mr_pg_is_alive(job->conf.db->pg))
+        mr_db_close(job->conf.db);
 }
 
 void
