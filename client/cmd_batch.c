@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/batch_line.h"
@@ -43,15 +44,27 @@ name_line(const struct batch *batch, char out[PATH_MAX])
         out, PATH_MAX, "line %" PRIu64 " of %.3000s", batch->number, batch->path);
 }
 
+/* Its bytes, zero bytes among them; 0 at the end. One more than may be: it is too long. */
+static size_t
+read_line(struct batch *batch)
+{
+    size_t n = 0;
+    int c = 0;
+
+    while (n <= LINE_BYTES_MAX && c != '\n' && (c = getc_unlocked(batch->file)) != EOF)
+        batch->line[n++] = (char)c;
+    batch->line[n] = '\0';
+    return n;
+}
+
 /* The next line that is not empty; false at the end or on failure. */
 static bool
 next_line(struct batch *batch, struct mr_span *out, struct mr_err *err)
 {
     char name[PATH_MAX];
+    size_t n;
 
-    while (fgets(batch->line, LINE_BYTES_MAX + 2, batch->file)) {
-        size_t n = strlen(batch->line);
-
+    while ((n = read_line(batch)) > 0) {
         batch->number++;
         if (n > LINE_BYTES_MAX) {
             name_line(batch, name);
@@ -266,6 +279,7 @@ static enum mr_status
 open_input(struct batch *batch, struct mr_err *err)
 {
     const char *window = mr_cli_option(batch->cli, "window");
+    struct stat about;
 
     if (window &&
         mr_cli_parse_int("The window", window, 1, WINDOW_MAX, &batch->window, err))
@@ -281,6 +295,10 @@ open_input(struct batch *batch, struct mr_err *err)
         return mr_err_setf(err, MR_NOT_FOUND, "The file cannot be read.",
             "Check its name and who may read it.", "%s: %s.", batch->path,
             strerror(errno));
+    if (fstat(fileno(batch->file), &about) != 0 || !S_ISREG(about.st_mode))
+        return mr_err_setf(err, MR_BAD_ARGUMENT, "The batch was not begun.",
+            "Put the lines into a file first.",
+            "%s is no regular file: it could not be read a second time.", batch->path);
     return batch->line
                ? MR_OK
                : mr_err_set(err, MR_NO_MEMORY, "The batch was not begun.", NULL, NULL);
