@@ -52,8 +52,9 @@ struct mr_broker {
     enum mr_phase phase;
     struct mr_now now; /* of this turn */
     int64_t drain_until_us, probe_us, scold_window_us;
-    int64_t due_us; /* when the next turn should begin, 0: before the first */
-    uint32_t scolds; /* answers to strangers in this second */
+    int64_t due_us;            /* when the next turn should begin, 0: before the first */
+    int64_t forgives_until_us; /* till then, peers that cannot be reached are kept */
+    uint32_t scolds;           /* answers to strangers in this second */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;
     struct mr_counters counters;
     struct mr_offer offers[MR_KINDS_PER_WORKER_MAX]; /* of the HELLO in hand */

@@ -15,6 +15,7 @@
 
 #define TAKE_MESSAGES 256             /* of one socket in one turn */
 #define TAKE_BYTES (8u * 1024 * 1024) /* likewise */
+#define HEARTBEATS_MISSED_MAX 3       /* as the core counts */
 #define PROBE_US 500000               /* workers that hold jobs */
 #define SET_ASIDE_US 5000             /* a full pipe is tried again */
 #define OVERSLEPT_US_MIN 250000       /* less may be a turn with much to do */
@@ -168,7 +169,9 @@ sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* What the peers said while we did not run may still be on its way into our sockets. */
+/* What the peers said while we did not run may still be on its way into our sockets. Those that
+ * gave up waiting for us are about to connect again: that their old connections are gone says
+ * nothing about them, so for a while only silence counts. */
 static void
 look_at_clock(struct mr_broker *broker)
 {
@@ -178,6 +181,9 @@ look_at_clock(struct mr_broker *broker)
         late_us >= broker->settings->heartbeat_ms * 1000) {
         mr_log(MR_LOG_WARN, "overslept", "ms=%lld", (long long)(late_us / 1000));
         mr_core_overslept(broker->core, broker->now);
+        broker->probe_us = broker->forgives_until_us =
+            broker->now.mono_us +
+            HEARTBEATS_MISSED_MAX * broker->settings->heartbeat_ms * 1000;
     }
 }
 
@@ -186,11 +192,12 @@ static int64_t
 turn(struct mr_broker *broker)
 {
     int64_t next;
-    bool has_more;
+    bool has_more, may_reap;
 
     broker->now = mr_clock_now();
     broker->counters.turns++;
     look_at_clock(broker);
+    may_reap = broker->now.mono_us >= broker->forgives_until_us;
     take_signals(broker);
     has_more = take_in(broker, MR_FRONT);
     has_more = take_in(broker, MR_BACK) || has_more;
@@ -199,12 +206,13 @@ turn(struct mr_broker *broker)
         broker->probe_us = broker->now.mono_us + PROBE_US;
         mr_talk_probe(broker);
     }
-    reap(broker);
+    if (may_reap)
+        reap(broker);
     next = mr_core_tick(broker->core, broker->now);
     step(broker);
     mr_errand_dispatch(broker->errand);
     mr_gather_flush(broker->gather);
-    if (has_more || mr_gather_has_gone(broker->gather))
+    if (has_more || (may_reap && mr_gather_has_gone(broker->gather)))
         return 0;
     if (mr_gather_is_waiting(broker->gather))
         next = sooner(next, broker->now.mono_us + SET_ASIDE_US);
