@@ -8,7 +8,8 @@ B ?= build
 SAN ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
-PYTHON ?= python3
+# Debian's own, for which python3-zmq and python3-msgpack are.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 FUZZ_S ?= 30
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 

@@ -341,8 +341,8 @@ END_TEST
 START_TEST(client_in_python)
 {
     const char *python = getenv("PYTHON");
-    const char *argv[] = {python ? python : "python3", "tests/integration/client.py",
-        rig.front, "test.noop", "test.fail", NULL};
+    const char *argv[] = {python ? python : "/usr/bin/python3",
+        "tests/integration/client.py", rig.front, "test.noop", "test.fail", NULL};
     char text[4096];
 
     ck_assert_msg(rig_run(&rig, argv, text, sizeof text) == 0, "%s", text);
