@@ -75,11 +75,13 @@ LIB_SRC := $(sort $(wildcard client/lib_*.c))
 CLI_SRC := $(filter-out $(LIB_SRC),$(call src,client))
 SUPPORT_SRC := $(call src,tests/support)
 FLAG_SRC := $(call src,tests/flagship)
+CHAOS_SRC := $(call src,tests/chaos)
 
 BROKER_MAIN := $(call main_of,$(BROKER_SRC))
 WORKER_MAIN := $(call main_of,$(WORKER_SRC))
 CLI_MAIN := $(call main_of,$(CLI_SRC))
 FLAG_MAIN := $(call main_of,$(FLAG_SRC))
+CHAOS_MAIN := $(call main_of,$(CHAOS_SRC))
 
 # Archives hold everything but mains, so that tests reach all of it.
 LIBMR := $(B)/libmr.a
@@ -92,6 +94,7 @@ LIBCLI := $(B)/lib/client.a
 LIBCLIENT := $(B)/lib/libclient.a
 LIBSUPPORT := $(B)/lib/support.a
 LIBFLAGSHIP := $(B)/lib/flagship.a
+LIBCHAOS := $(B)/lib/chaos.a
 
 PROGRAMS := $(if $(BROKER_MAIN),$(B)/millrace-broker) $(if $(WORKER_MAIN),$(B)/millrace-worker) \
     $(if $(CLI_MAIN),$(B)/millrace) $(patsubst tests/flagship/%.c,$(B)/millrace-%,$(FLAG_MAIN))
@@ -104,6 +107,7 @@ SIM_SRC := $(filter-out %_test.c,$(call src,tests/sim))
 INTEGRATION := $(call test_bins,tests/integration/*_test.c)
 BENCH := $(call test_bins,tests/bench/*_bench.c)
 FUZZ := $(call test_bins,tests/fuzz/*_fuzz.c)
+CHAOS := $(call test_bins,$(CHAOS_MAIN))
 EXAMPLES := $(call test_bins,tests/examples/*.c)
 LOADABLE := $(addsuffix .so,$(call test_bins,tests/loadable/*.c))
 
@@ -147,6 +151,7 @@ $(eval $(call archive,$(LIBCLIENT),$(call obj,$(LIB_SRC))))
 $(eval $(call archive,$(LIBSUPPORT),$(call obj,$(SUPPORT_SRC))))
 FLAG_OWN := $(foreach f,$(FLAG_MAIN),$f $(patsubst %.c,%_%.c,$f))
 $(eval $(call archive,$(LIBFLAGSHIP),$(call obj,$(filter-out $(FLAG_OWN),$(FLAG_SRC)))))
+$(eval $(call archive,$(LIBCHAOS),$(call obj,$(filter-out $(CHAOS_MAIN),$(CHAOS_SRC)))))
 
 define link
 	$(call say,LD,$@)
@@ -205,6 +210,7 @@ ARCHIVES_core := $(LIBCORE)
 ARCHIVES_broker := $(LIBBROKER) $(LIBCORE)
 ARCHIVES_road := $(LIBROAD)
 ARCHIVES_flagship := $(LIBFLAGSHIP) $(LIBROAD)
+ARCHIVES_chaos := $(LIBCHAOS) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_kinds := $(LIBKINDS) $(LIBWORKER) $(LIBROAD)
 ARCHIVES_worker := $(LIBWORKER) $(LIBKINDS) $(LIBROAD) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_client := $(LIBCLI) $(LIBCLIENT) $(LIBSUPPORT)
@@ -223,6 +229,9 @@ $(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIB
 
 $(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
     $(LIBCORE) $(LIBMR)
+	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
+
+$(CHAOS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBCHAOS) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
 
 # Examples see what a stranger sees: the installed header and the shared library.
@@ -244,7 +253,7 @@ $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(FUZZ_MAIN)) $(LIBCORE) $(
 	$(call link,$(MR_LIBS))
 
 .PHONY: tests test test-built unit
-tests: $(UNIT) $(SIM) $(INTEGRATION) $(EXAMPLES) $(LOADABLE) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ))
+tests: $(UNIT) $(SIM) $(INTEGRATION) $(CHAOS) $(EXAMPLES) $(LOADABLE) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ))
 
 RUN_TESTS = B=$(B) PYTHON=$(PYTHON) tests/run_tests.sh
 
