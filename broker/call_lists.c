@@ -53,6 +53,7 @@ static const struct number of_core[] = {
     TOTAL(retried),
     TOTAL(snoozed),
     TOTAL(lost),
+    TOTAL(crashed),
     TOTAL(timed_out),
     TOTAL(given_back),
     TOTAL(stale),

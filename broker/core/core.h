@@ -223,7 +223,8 @@ struct mr_core_stats {
     uint64_t payload_bytes;
     uint32_t workers, clients, watches, lanes;
     uint64_t submitted, known, refused, dispatched, succeeded, failed, cancelled, expired;
-    uint64_t retried, snoozed, lost, timed_out, given_back, stale, adopted, quarantined;
+    uint64_t retried, snoozed, lost, crashed, timed_out, given_back, stale, adopted,
+        quarantined;
 };
 void mr_core_stats(const struct mr_core *core, struct mr_core_stats *out);
 

@@ -35,13 +35,14 @@ enum mr_job_state {
 #define MR_JOB_DIGEST 2u      /* ... but its digest is */
 #define MR_JOB_CANCEL 4u      /* somebody wants it cancelled */
 #define MR_JOB_UNCONFIRMED 8u /* sent over an earlier session: does the worker have it? */
-#define MR_JOB_LOST 16u       /* SETTLING, CHECKING: with its worker */
-#define MR_JOB_READING 32u    /* the payload has been asked for */
-#define MR_JOB_LAST 64u       /* SETTLING: the result's row, not only an attempt's */
-#define MR_JOB_RETURNED 128u  /* READY: it was at the head of its lane before */
-#define MR_JOB_FETCHED 256u   /* the payload was read back above the budget */
-#define MR_JOB_SNOOZED 512u   /* WAITING: because it asked for it */
+#define MR_JOB_LOST 16u    /* SETTLING, CHECKING: with its worker, or with its process */
+#define MR_JOB_READING 32u /* the payload has been asked for */
+#define MR_JOB_LAST 64u    /* SETTLING: the result's row, not only an attempt's */
+#define MR_JOB_RETURNED 128u /* READY: it was at the head of its lane before */
+#define MR_JOB_FETCHED 256u  /* the payload was read back above the budget */
+#define MR_JOB_SNOOZED 512u  /* WAITING: because it asked for it */
 #define MR_JOB_DOUBTED 1024u /* CHECKING: the database did not know it; asked once more */
+#define MR_JOB_CRASHED 2048u /* LOST: its process ended, the worker goes on */
 
 struct mr_job {
     struct mr_uuid id; /* first: the key */

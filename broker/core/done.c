@@ -133,6 +133,16 @@ on_cancelled(struct mr_core *core, uint32_t slot, const struct mr_done *done)
         on_failed(core, slot, done); /* nobody asked for it */
 }
 
+/* The worker lives on, and nothing else that it holds is touched. */
+static void
+on_crashed(struct mr_core *core, uint32_t slot, const struct mr_done *done)
+{
+    struct mr_settle_attempt attempt = attempt_of(done, MR_ATTEMPT_CRASHED);
+
+    attempt.delay_ms = 0;
+    mr_settle_crashed(core, slot, &attempt);
+}
+
 typedef void (*report_fn)(
     struct mr_core *core, uint32_t slot, const struct mr_done *done);
 
@@ -148,6 +158,7 @@ static const struct {
     [MR_DID_CANCEL] = {on_cancelled, false},
     [MR_DID_TIME_OUT] = {on_timed_out, false},
     [MR_WAS_FINISHED] = {on_finished, true},
+    [MR_DID_CRASH] = {on_crashed, false},
 };
 
 /* The worker holds the attempt, or held it before the broker was started again. */

@@ -335,7 +335,8 @@ leave_settling(struct mr_core *core, uint32_t slot)
 static void
 leave_checking(struct mr_core *core, uint32_t slot)
 {
-    mr_job_at(core, slot)->flags &= (uint16_t) ~(MR_JOB_LOST | MR_JOB_DOUBTED);
+    mr_job_at(core, slot)->flags &=
+        (uint16_t) ~(MR_JOB_LOST | MR_JOB_DOUBTED | MR_JOB_CRASHED);
 }
 
 typedef void (*state_fn)(struct mr_core *core, uint32_t slot);

@@ -95,6 +95,15 @@ mr_settle_lost(struct mr_core *core, uint32_t slot, struct mr_span reason)
 }
 
 void
+mr_settle_crashed(
+    struct mr_core *core, uint32_t slot, const struct mr_settle_attempt *attempt)
+{
+    core->stats.crashed++;
+    mr_settle_attempt(core, slot, attempt);
+    mr_job_at(core, slot)->flags |= MR_JOB_LOST | MR_JOB_CRASHED;
+}
+
+void
 mr_settle_overdue(struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);
@@ -363,7 +372,8 @@ on_not_finished(struct mr_core *core, uint32_t slot)
     struct mr_event event = {.id = job->id,
         .type = MR_EVENT_RETRYING,
         .attempt = job->attempt,
-        .text = mr_span_str("lost with its worker"),
+        .text = mr_span_str(job->flags & MR_JOB_CRASHED ? "its process ended under it"
+                                                        : "lost with its worker"),
         .at_us = core->now.wall_us};
 
     if (!(job->flags & MR_JOB_LOST)) {

@@ -32,7 +32,11 @@ void mr_settle_failure(struct mr_core *core, uint32_t slot,
  * died before the result's. True: it failed. */
 bool mr_settle_exhausted(struct mr_core *core, uint32_t slot);
 
+/* Nobody knows whether it committed: the database is asked before it runs again. */
 void mr_settle_lost(struct mr_core *core, uint32_t slot, struct mr_span reason);
+void mr_settle_crashed(
+    struct mr_core *core, uint32_t slot, const struct mr_settle_attempt *attempt);
+
 void mr_settle_overdue(struct mr_core *core, uint32_t slot);
 
 /* Its result is durable: `event` is the last one. */

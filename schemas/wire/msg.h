@@ -264,8 +264,9 @@ enum mr_report {
     MR_DID_CANCEL = 6,    /* stopped because it was revoked as cancelled */
     MR_DID_TIME_OUT = 7,
     MR_WAS_FINISHED = 8, /* a result row was there already; outcome, body as stored */
+    MR_DID_CRASH = 9, /* its process ended under it; nobody knows whether it committed */
 };
-#define MR_REPORT_LAST MR_WAS_FINISHED
+#define MR_REPORT_LAST MR_DID_CRASH
 
 struct mr_done {
     struct mr_uuid id;

@@ -1,27 +1,6 @@
 /* Lost workers, reconnected workers, restarted brokers. */
 #include "tests/unit/core_rig.h"
 
-static struct mr_uuid
-sent_to(struct rig *rig, uint32_t peer)
-{
-    struct mr_uuid id = rig_ready(rig);
-
-    rig_tick(rig);
-    ck_assert_str_eq(rig_state(rig, id), "running");
-    ck_assert_uint_eq(rig_last(rig, MR_ACT_JOB)->action.peer, peer);
-    return id;
-}
-
-static void
-answer_find(struct rig *rig, struct mr_uuid id, bool is_finished)
-{
-    struct mr_found found = {
-        .id = id, .exists = true, .is_finished = is_finished, .outcome = MR_SUCCEEDED};
-
-    mr_core_found(rig->core, rig->now, &found);
-    mr_core_check(rig->core);
-}
-
 static void
 hold(struct rig *rig, uint32_t peer, struct mr_uuid id, uint32_t attempt)
 {
@@ -42,7 +21,7 @@ START_TEST(a_lost_attempt_is_recorded_then_looked_up_then_run_elsewhere)
     rig_init(&rig);
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     rig_forget(&rig);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("unreachable"));
     ck_assert_int_eq(rig.said[0].action.act, MR_ACT_END_SESSIONS); /* first of all */
@@ -56,7 +35,7 @@ START_TEST(a_lost_attempt_is_recorded_then_looked_up_then_run_elsewhere)
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
     rig_tick(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
-    answer_find(&rig, id, false);
+    rig_answer_find(&rig, id, false);
     rig_tick(&rig);
     ck_assert_uint_eq(rig_last(&rig, MR_ACT_JOB)->action.peer, 3);
     ck_assert_uint_eq(rig_last(&rig, MR_ACT_JOB)->job.attempt, 2);
@@ -73,11 +52,11 @@ START_TEST(a_lost_worker_may_have_finished_its_job)
     rig_init(&rig);
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     mr_core_watch(rig.core, rig.now, 0, id, true);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("unreachable"));
     rig_commit(&rig);
-    answer_find(&rig, id, true);
+    rig_answer_find(&rig, id, true);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.outcome, MR_SUCCEEDED);
     ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
     rig_stop(&rig);
@@ -94,7 +73,7 @@ START_TEST(silence_is_noticed_and_sound_prevents_it)
     rig_init(&rig);
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     rig_move(&rig, 2000000);
     mr_core_heard(rig.core, rig.now, 2);
     rig_move(&rig, 2999999);
@@ -107,73 +86,6 @@ START_TEST(silence_is_noticed_and_sound_prevents_it)
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_DROP_PEER), 3);
     ck_assert_str_eq(rig_state(&rig, id), "settling");
     rig_commit(&rig);
-    rig_stop(&rig);
-}
-END_TEST
-
-START_TEST(a_job_that_kills_its_workers_is_quarantined)
-{
-    struct rig rig;
-    struct mr_uuid id;
-
-    rig_init(&rig);
-    rig.conf.losses_max = 3;
-    rig_start(&rig);
-    id = rig_ready(&rig);
-    for (uint32_t loss = 1; loss <= 3; loss++) {
-        rig_worker(&rig, 2, 1, 4, NULL);
-        rig_tick(&rig);
-        ck_assert_str_eq(rig_state(&rig, id), "running");
-        mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
-        rig_commit(&rig);
-        answer_find(&rig, id, false);
-    }
-    ck_assert_int_eq(rig_last(&rig, MR_ACT_STORE)->op.outcome, MR_FAILED);
-    ck_assert_str_eq(
-        rig_last(&rig, MR_ACT_STORE)->text, "quarantined: lost with its worker 3 times");
-    rig_commit(&rig);
-    ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
-    ck_assert_uint_eq(rig_stats(&rig).quarantined, 1);
-    rig_stop(&rig);
-}
-END_TEST
-
-/* Two that were lost together again and again: apart from then on, so that only the one at fault
- * is lost once more. */
-START_TEST(what_may_end_a_worker_is_sent_alone)
-{
-    struct rig rig;
-    struct mr_uuid bad, good, fresh;
-
-    rig_init(&rig);
-    rig.conf.losses_max = 3;
-    rig_start(&rig);
-    bad = rig_ready(&rig);
-    good = rig_ready(&rig);
-    for (uint32_t loss = 1; loss <= 2; loss++) {
-        rig_worker(&rig, 2, 2, 4, NULL);
-        rig_tick(&rig);
-        ck_assert_str_eq(rig_state(&rig, bad), "running");
-        ck_assert_str_eq(rig_state(&rig, good), "running");
-        mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
-        rig_commit(&rig);
-        answer_find(&rig, bad, false);
-        answer_find(&rig, good, false);
-    }
-    rig_worker(&rig, 2, 2, 4, NULL);
-    rig_tick(&rig);
-    ck_assert_str_eq(rig_state(&rig, bad), "running");
-    ck_assert_str_eq(rig_state(&rig, good), "ready");
-    mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
-    rig_commit(&rig);
-    answer_find(&rig, bad, false);
-    ck_assert_uint_eq(rig_stats(&rig).quarantined, 1);
-    rig_commit(&rig);
-    fresh = rig_ready(&rig);
-    rig_worker(&rig, 2, 2, 4, NULL);
-    rig_tick(&rig);
-    ck_assert_str_eq(rig_state(&rig, good), "running");
-    ck_assert_str_eq(rig_state(&rig, fresh), "running");
     rig_stop(&rig);
 }
 END_TEST
@@ -195,7 +107,7 @@ START_TEST(lost_jobs_keep_their_order_at_the_front)
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
     rig_commit(&rig);
     for (int i = 0; i < 3; i++)
-        answer_find(&rig, ids[(i + 1) % 3], false); /* in whatever order */
+        rig_answer_find(&rig, ids[(i + 1) % 3], false); /* in whatever order */
     rig_worker(&rig, 3, 4, 4, NULL);
     rig_forget(&rig);
     rig_tick(&rig);
@@ -214,11 +126,11 @@ START_TEST(cancelled_while_it_was_being_lost)
     rig_init(&rig);
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
     mr_core_cancel(rig.core, rig.now, 0, 5, id);
     rig_commit(&rig);
-    answer_find(&rig, id, false);
+    rig_answer_find(&rig, id, false);
     rig_commit(&rig);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_OK);
     ck_assert_uint_eq(rig_stats(&rig).cancelled, 1);
@@ -236,7 +148,7 @@ START_TEST(a_row_that_is_gone_is_looked_for_twice)
     rig_init(&rig);
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     mr_core_watch(rig.core, rig.now, 0, id, true);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
     rig_commit(&rig);
@@ -264,8 +176,8 @@ START_TEST(a_worker_that_connects_again_keeps_what_it_has)
     rig.conf.grace_ms = 2000;
     rig_start(&rig);
     rig_worker(&rig, 2, 2, 4, NULL);
-    kept = sent_to(&rig, 2);
-    gone = sent_to(&rig, 2);
+    kept = rig_sent_to(&rig, 2);
+    gone = rig_sent_to(&rig, 2);
     hello.instance.b[0] = 102; /* the same process */
     ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, 5, &hello, &offer), MR_OK);
     mr_core_check(rig.core);
@@ -299,7 +211,7 @@ START_TEST(another_process_at_the_same_number_takes_nothing_over)
     rig_init(&rig);
     rig_start(&rig);
     rig_worker(&rig, 2, 2, 4, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     hello.instance.b[0] = 77;
     ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, 2, &hello, &offer), MR_OK);
     mr_core_check(rig.core);
@@ -368,7 +280,7 @@ START_TEST(what_a_worker_should_not_hold_is_revoked)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     rig_worker(&rig, 3, 1, 0, NULL);
-    id = sent_to(&rig, 2);
+    id = rig_sent_to(&rig, 2);
     hold(&rig, 3, id, 1); /* another's */
     hold(&rig, 2, id, 7); /* another attempt */
     hold(&rig, 2, rig_id(&rig), 1);
@@ -551,8 +463,6 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_lost_attempt_is_recorded_then_looked_up_then_run_elsewhere);
     tcase_add_test(tcase, a_lost_worker_may_have_finished_its_job);
     tcase_add_test(tcase, silence_is_noticed_and_sound_prevents_it);
-    tcase_add_test(tcase, a_job_that_kills_its_workers_is_quarantined);
-    tcase_add_test(tcase, what_may_end_a_worker_is_sent_alone);
     tcase_add_test(tcase, lost_jobs_keep_their_order_at_the_front);
     tcase_add_test(tcase, cancelled_while_it_was_being_lost);
     tcase_add_test(tcase, a_row_that_is_gone_is_looked_for_twice);

@@ -314,6 +314,27 @@ rig_stats(const struct rig *rig)
     return stats;
 }
 
+static inline struct mr_uuid
+rig_sent_to(struct rig *rig, uint32_t peer)
+{
+    struct mr_uuid id = rig_ready(rig);
+
+    rig_tick(rig);
+    ck_assert_str_eq(rig_state(rig, id), "running");
+    ck_assert_uint_eq(rig_last(rig, MR_ACT_JOB)->action.peer, peer);
+    return id;
+}
+
+static inline void
+rig_answer_find(struct rig *rig, struct mr_uuid id, bool is_finished)
+{
+    struct mr_found found = {
+        .id = id, .exists = true, .is_finished = is_finished, .outcome = MR_SUCCEEDED};
+
+    mr_core_found(rig->core, rig->now, &found);
+    mr_core_check(rig->core);
+}
+
 static inline int
 rig_run(const char *name, void (*add)(TCase *tcase))
 {

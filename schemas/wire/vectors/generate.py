@@ -311,14 +311,15 @@ def done_says(report, text="", body=b"", retry=0, outcome=0):
 
 
 ENDS = [(1, "", b"\x01"), (2, "no route", b"", 100), (3, "bad edge"), (4, "", b"", 500), (5,),
-        (6,), (7, "after 30 s"), (8, "", b"\xc0", 0, 1)]
+        (6,), (7, "after 30 s"), (8, "", b"\xc0", 0, 1), (9, "ended by signal 11")]
 accept("DONE", "one success", message("DONE", 7, 0, wide([done(1)])),
        "DONE corr=7 flags=0" + done_says(1))
 accept("DONE", "every report, and the doorbell", message("DONE", 7, 1, wide([done(*end) for end in ENDS])),
        "DONE corr=7 flags=1" + "".join(done_says(*end) for end in ENDS))
 refuse("DONE", "no list", message("DONE", 7, 0))
 refuse("DONE", "report 0", message("DONE", 7, 0, [done(0)]))
-refuse("DONE", "report 9", message("DONE", 7, 0, [done(9)]))
+refuse("DONE", "report 10", message("DONE", 7, 0, [done(10)]))
+refuse("DONE", "crashed, but with an outcome", message("DONE", 7, 0, [done(9, outcome=1)]))
 refuse("DONE", "was finished, but outcome 0", message("DONE", 7, 0, [done(8)]))
 refuse("DONE", "success with an outcome", message("DONE", 7, 0, [done(1, outcome=1)]))
 refuse("DONE", "outcome 5", message("DONE", 7, 0, [done(8, outcome=5)]))
