@@ -60,10 +60,12 @@ static enum mr_status
 connect_store(struct mr_store *store, struct mr_err *err)
 {
     struct mr_pg *pg = NULL;
-    char name[64];
+    char name[64], id[MR_UUID_TEXT_MAX];
     enum mr_status status;
 
-    snprintf(name, sizeof name, "millrace broker, shard %u", store->shard);
+    /* The last digits of an id are those that tell brokers apart; the first are a time. */
+    snprintf(name, sizeof name, "millrace broker %s, shard %u",
+        mr_uuid_format(store->broker, id) + 28, store->shard);
     status = mr_pg_open(&pg, store->conninfo, name, err);
     if (status != MR_OK)
         return status;
