@@ -78,6 +78,10 @@ const struct mr_conf_row mr_settings_rows[] = {
         "default wait after the first failure"),
     NUMBER("backoff_cap_ms", backoff_cap_ms, "600000", 1, 7 * DAY_MS,
         "default limit of that wait"),
+    NUMBER("backoff_factor_percent", backoff_factor_percent, "200", MR_BACKOFF_FACTOR_MIN,
+        MR_BACKOFF_FACTOR_MAX, "default growth of that wait with each failure"),
+    NUMBER("backoff_jitter_percent", backoff_jitter_percent, "20", 0,
+        MR_BACKOFF_JITTER_MAX, "default chance in that wait, more or less"),
     NUMBER("timeout_slack_ms", timeout_slack_ms, "5000", 0, HOUR_MS,
         "a worker enforces a timeout; so much later the broker does"),
     NUMBER("losses_max", losses_max, "5", 1, 1000,
@@ -199,6 +203,8 @@ mr_settings_core(const struct mr_settings *s, struct mr_core_conf *out)
     out->timeout_ms = (uint32_t)s->timeout_ms;
     out->backoff_base_ms = (uint32_t)s->backoff_base_ms;
     out->backoff_cap_ms = (uint32_t)s->backoff_cap_ms;
+    out->backoff_factor_percent = (uint32_t)s->backoff_factor_percent;
+    out->backoff_jitter_percent = (uint32_t)s->backoff_jitter_percent;
     out->timeout_slack_ms = (uint32_t)s->timeout_slack_ms;
     out->losses_max = (uint32_t)s->losses_max;
     out->id_past_ms = s->id_past_hours * HOUR_MS;

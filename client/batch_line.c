@@ -12,6 +12,7 @@ enum field_type {
     FIELD_TEXT,
     FIELD_NUMBER,
     FIELD_PRIORITY,
+    FIELD_JITTER,
     FIELD_TIME,
     FIELD_ID,
     FIELD_ARGS
@@ -33,6 +34,13 @@ static const struct field {
     {"timeout_ms", FIELD_NUMBER, offsetof(struct millrace_job, timeout_ms), UINT32_MAX},
     {"attempts_max", FIELD_NUMBER, offsetof(struct millrace_job, attempts_max),
         MR_ATTEMPTS_MAX},
+    {"backoff_base_ms", FIELD_NUMBER, offsetof(struct millrace_job, backoff_base_ms),
+        UINT32_MAX},
+    {"backoff_cap_ms", FIELD_NUMBER, offsetof(struct millrace_job, backoff_cap_ms),
+        UINT32_MAX},
+    {"backoff_factor_percent", FIELD_NUMBER,
+        offsetof(struct millrace_job, backoff_factor_percent), MR_BACKOFF_FACTOR_MAX},
+    {"backoff_jitter_percent", FIELD_JITTER, 0, MR_BACKOFF_JITTER_MAX},
     {"run_at", FIELD_TIME, offsetof(struct millrace_job, run_at_us), 0},
     {"expires_at", FIELD_TIME, offsetof(struct millrace_job, expires_at_us), 0},
 };
@@ -73,6 +81,8 @@ take_number(struct mr_batch_line *line, const struct field *field, const json_t 
             err, name, field->name, "It has to be a whole number in its range.");
     if (field->type == FIELD_PRIORITY)
         line->job.priority = (int)number;
+    else if (field->type == FIELD_JITTER)
+        line->job.backoff_jitter_percent = number ? (uint32_t)number : MILLRACE_NO_JITTER;
     else
         *(uint32_t *)(void *)((char *)&line->job + field->offset) = (uint32_t)number;
     return MR_OK;
@@ -103,6 +113,7 @@ take_field(struct mr_batch_line *line, const struct field *field, const json_t *
         return text ? MR_OK : refuse(err, name, field->name, "It has to be a text.");
     case FIELD_NUMBER:
     case FIELD_PRIORITY:
+    case FIELD_JITTER:
         return take_number(line, field, value, name, err);
     case FIELD_TIME:
         return take_time(line, field, value, name, err);

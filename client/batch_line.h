@@ -1,6 +1,7 @@
 /*
  * One line of a batch: {"kind":"...","args":...,"id"?,"queue"?,"priority"?,"lane"?,"delay_ms"?,
- * "run_at"?,"expires_at"?,"timeout_ms"?,"attempts_max"?}.
+ * "run_at"?,"expires_at"?,"timeout_ms"?,"attempts_max"?,"backoff_base_ms"?,"backoff_cap_ms"?,
+ * "backoff_factor_percent"?,"backoff_jitter_percent"?}.
  */
 #ifndef MR_CLIENT_BATCH_LINE_H
 #define MR_CLIENT_BATCH_LINE_H

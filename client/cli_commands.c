@@ -11,6 +11,11 @@ static const struct mr_cli_option submit_options[] = {
     {"expires", "WHEN", "not started later than this"},
     {"job-timeout", "TIME", "of one attempt"},
     {"attempts", "N", "at most so many"},
+    {"backoff", "TIME", "wait after the first failure"},
+    {"backoff-cap", "TIME", "limit of that wait"},
+    {"backoff-factor", "PERCENT",
+        "its growth with each failure: 200 doubles, 100 keeps it"},
+    {"backoff-jitter", "PERCENT", "chance in it, more or less; 0: none"},
     {NULL, NULL, NULL},
 };
 

@@ -54,29 +54,57 @@ read_numbers(const struct mr_cli *cli, struct millrace_job *job, struct mr_err *
     return status;
 }
 
+/* An option that is not given leaves what is there. */
+static enum mr_status
+read_duration(
+    const struct mr_cli *cli, const char *option, uint32_t *out_ms, struct mr_err *err)
+{
+    const char *word = mr_cli_option(cli, option);
+    int64_t ms = *out_ms;
+    enum mr_status status =
+        word ? mr_cli_parse_duration(word, DELAY_MS_MAX, &ms, err) : MR_OK;
+
+    *out_ms = (uint32_t)ms;
+    return status;
+}
+
+static enum mr_status
+read_backoff(const struct mr_cli *cli, struct millrace_job *job, struct mr_err *err)
+{
+    const char *factor = mr_cli_option(cli, "backoff-factor");
+    const char *jitter = mr_cli_option(cli, "backoff-jitter");
+    enum mr_status status = read_duration(cli, "backoff", &job->backoff_base_ms, err);
+    int64_t percent = 0;
+
+    if (!status)
+        status = read_duration(cli, "backoff-cap", &job->backoff_cap_ms, err);
+    if (!status && factor) {
+        status = mr_cli_parse_int("The backoff's factor", factor, MR_BACKOFF_FACTOR_MIN,
+            MR_BACKOFF_FACTOR_MAX, &percent, err);
+        job->backoff_factor_percent = (uint32_t)percent;
+    }
+    if (!status && jitter) {
+        status = mr_cli_parse_int(
+            "The backoff's jitter", jitter, 0, MR_BACKOFF_JITTER_MAX, &percent, err);
+        job->backoff_jitter_percent = percent ? (uint32_t)percent : MILLRACE_NO_JITTER;
+    }
+    return status;
+}
+
 static enum mr_status
 read_times(const struct mr_cli *cli, struct millrace_job *job, struct mr_err *err)
 {
-    const char *delay = mr_cli_option(cli, "delay");
     const char *at = mr_cli_option(cli, "at");
     const char *expires = mr_cli_option(cli, "expires");
-    const char *timeout = mr_cli_option(cli, "job-timeout");
     int64_t now_us = mr_clock_now().wall_us;
-    enum mr_status status = MR_OK;
-    int64_t ms = 0;
+    enum mr_status status = read_duration(cli, "delay", &job->delay_ms, err);
 
-    if (delay) {
-        status = mr_cli_parse_duration(delay, DELAY_MS_MAX, &ms, err);
-        job->delay_ms = (uint32_t)ms;
-    }
     if (!status && at)
         status = mr_cli_parse_time(at, now_us, &job->run_at_us, err);
     if (!status && expires)
         status = mr_cli_parse_time(expires, now_us, &job->expires_at_us, err);
-    if (!status && timeout) {
-        status = mr_cli_parse_duration(timeout, DELAY_MS_MAX, &ms, err);
-        job->timeout_ms = (uint32_t)ms;
-    }
+    if (!status)
+        status = read_duration(cli, "job-timeout", &job->timeout_ms, err);
     return status;
 }
 
@@ -96,6 +124,8 @@ read_job(const struct mr_cli *cli, struct millrace_job *job, struct mr_wr *wr,
         status = read_numbers(cli, job, err);
     if (!status)
         status = read_times(cli, job, err);
+    if (!status)
+        status = read_backoff(cli, job, err);
     if (!status && cli->word_count > 1)
         status = read_args(cli->words[1], wr, err);
     job->args = wr->n ? wr->p : NULL;

@@ -114,6 +114,9 @@ flaw_of(const struct millrace_job *job)
         return "There is a length of arguments, but no arguments.";
     if (job->run_at_us && job->delay_ms)
         return "Both a time and a delay are given.";
+    if (!mr_backoff_is_good(job->backoff_factor_percent, job->backoff_jitter_percent))
+        return "The backoff's factor is not from 100 to 1000 percent, or its jitter not "
+               "from 1 to 100 or MILLRACE_NO_JITTER.";
     return NULL;
 }
 
@@ -135,6 +138,8 @@ check_job(const struct millrace_job *job, struct millrace_error *error)
     return MILLRACE_OK;
 }
 
+_Static_assert(MILLRACE_NO_JITTER == MR_JITTER_NONE, "one number for it");
+
 static void
 encode(struct mr_wr *wr, const struct millrace_job *job)
 {
@@ -150,6 +155,8 @@ encode(struct mr_wr *wr, const struct millrace_job *job)
         .attempts_max = job->attempts_max,
         .backoff_base_ms = job->backoff_base_ms,
         .backoff_cap_ms = job->backoff_cap_ms,
+        .backoff_factor_percent = job->backoff_factor_percent,
+        .backoff_jitter = job->backoff_jitter_percent,
         .trace = mr_span_str(job->trace)};
 
     memcpy(row.id.b, job->id.b, sizeof row.id.b);

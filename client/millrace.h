@@ -131,6 +131,8 @@ MILLRACE_API int millrace_id_parse(const char *text, struct millrace_id *out);
 MILLRACE_API char *millrace_id_format(
     const struct millrace_id *id, char out[MILLRACE_ID_TEXT]);
 
+#define MILLRACE_NO_JITTER 255u /* where 0 means the default */
+
 /* Set it up with millrace_job_init, then change what you need. 0 or NULL in a field means the
  * default. All pointers are borrowed for the duration of the call that is given the job. */
 struct millrace_job {
@@ -146,8 +148,12 @@ struct millrace_job {
     int64_t expires_at_us; /* not started later than this */
     uint32_t timeout_ms;   /* of one attempt */
     uint32_t attempts_max;
+    /* After the n-th failure it waits base * (factor / 100)^(n - 1), at most the cap, then
+     * jitter percent of that more or less by chance. 0 in any: what the kind says. */
     uint32_t backoff_base_ms, backoff_cap_ms;
-    const char *trace; /* at most 128 bytes, handed through */
+    uint32_t backoff_factor_percent; /* 100 to 1000; 200: doubled each time */
+    uint32_t backoff_jitter_percent; /* 1 to 100, or MILLRACE_NO_JITTER */
+    const char *trace;               /* at most 128 bytes, handed through */
 };
 
 /* A fresh id, priority 4, everything else default. `kind` is borrowed. */

@@ -113,6 +113,9 @@ mistake_in(const struct millrace_job *job, const char *label,
         return "the priority of a follow-up job is above 9";
     if (follow_up->attempts_max > MR_ATTEMPTS_MAX)
         return "attempts_max of a follow-up job is above 1000";
+    if (!mr_backoff_is_good(
+            follow_up->backoff_factor_percent, follow_up->backoff_jitter_percent))
+        return "backoff factor or jitter of a follow-up job is out of range";
     if (payload.n > MR_PAYLOAD_BYTES_MAX)
         return "the payload of a follow-up job is larger than 1 MiB";
     if (payload.n && mr_pack_scan(payload, MR_PAYLOAD_DEPTH_MAX - 1))
@@ -135,6 +138,10 @@ millrace_submit(struct millrace_job *job, const char *label,
         .delay_ms = follow_up->delay_ms,
         .timeout_ms = follow_up->timeout_ms,
         .attempts_max = follow_up->attempts_max,
+        .backoff_base_ms = follow_up->backoff_base_ms,
+        .backoff_cap_ms = follow_up->backoff_cap_ms,
+        .backoff_factor_percent = follow_up->backoff_factor_percent,
+        .backoff_jitter = follow_up->backoff_jitter_percent,
         .trace = job->attempt->trace};
     enum mr_status status;
     struct mr_err err;

@@ -24,11 +24,13 @@
 extern "C" {
 #endif
 
-#define MILLRACE_KINDS_API 1
+#define MILLRACE_KINDS_API 2
 
 struct millrace_job;  /* one attempt of one job, while run() has it */
 struct millrace_host; /* the worker process, while prepare() has it */
 struct pg_conn;       /* libpq's PGconn */
+
+#define MILLRACE_NO_JITTER 255 /* where 0 means the default */
 
 enum millrace_answer {
     MILLRACE_SUCCEEDED = 1,
@@ -50,9 +52,12 @@ struct millrace_kind {
     uint32_t running_max;  /* at most so many at a time in one process; 0: no limit */
     uint32_t timeout_ms;   /* of one attempt; 0: the broker's default */
     uint32_t attempts_max; /* 0: the broker's default */
-    uint32_t
-        backoff_base_ms; /* first pause; doubles, with jitter; 0: the broker's default */
-    uint32_t backoff_cap_ms; /* longest pause; 0: the broker's default */
+    /* After the n-th failure it waits base * (factor / 100)^(n - 1), at most the cap, then
+     * jitter percent of that more or less by chance. 0 in any: the broker's default. A job's
+     * own numbers go before these. */
+    uint32_t backoff_base_ms, backoff_cap_ms;
+    uint32_t backoff_factor_percent; /* 100 to 1000; 200: doubled each time */
+    uint32_t backoff_jitter_percent; /* 1 to 100, or MILLRACE_NO_JITTER */
 
     /* Called once per process before any run(), from the main thread; may be NULL. What it
      * makes is read-only afterwards. False: this kind is not offered; the reason (what, why,
@@ -162,6 +167,9 @@ struct millrace_follow_up {
     uint32_t delay_ms;
     uint32_t timeout_ms;
     uint32_t attempts_max;
+    /* As in struct millrace_kind; 0: what the kind says. */
+    uint32_t backoff_base_ms, backoff_cap_ms;
+    uint32_t backoff_factor_percent, backoff_jitter_percent;
 };
 #define MILLRACE_PRIORITY_DEFAULT 4
 

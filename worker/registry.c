@@ -121,6 +121,12 @@ add_one(struct mr_registry *registry, const struct millrace_kind *kind,
         return mr_err_setf(err, MR_BAD_SETTING, "A job kind was refused.",
             "Set .run in its struct millrace_kind.", "%s: %s has no handler.", origin,
             kind->name);
+    if (!mr_backoff_is_good(kind->backoff_factor_percent, kind->backoff_jitter_percent))
+        return mr_err_setf(err, MR_BAD_SETTING, "A job kind was refused.",
+            "Give a factor of 100 to 1000 and a jitter of 1 to 100, "
+            "MILLRACE_NO_JITTER, or 0 for the default.",
+            "%s: %s has a backoff factor of %u percent and a jitter of %u.", origin,
+            kind->name, kind->backoff_factor_percent, kind->backoff_jitter_percent);
     at = place_of(registry, mr_span_str(kind->name), &is_there);
     if (is_there)
         return mr_err_setf(err, MR_BAD_SETTING, "A job kind was refused.",
@@ -242,6 +248,8 @@ mr_registry_at(const struct mr_registry *registry, uint32_t index)
     return registry->entries[index].kind;
 }
 
+_Static_assert(MILLRACE_NO_JITTER == MR_JITTER_NONE, "one number for it");
+
 void
 mr_registry_offers(const struct mr_registry *registry, struct mr_offer *offers)
 {
@@ -254,6 +262,8 @@ mr_registry_offers(const struct mr_registry *registry, struct mr_offer *offers)
             .attempts_max = kind->attempts_max,
             .backoff_base_ms = kind->backoff_base_ms,
             .backoff_cap_ms = kind->backoff_cap_ms,
+            .backoff_factor_percent = kind->backoff_factor_percent,
+            .backoff_jitter = kind->backoff_jitter_percent, /* the same numbers */
             .is_transactional = kind->is_transactional};
     }
 }

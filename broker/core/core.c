@@ -45,6 +45,8 @@ mr_core_conf_default(struct mr_core_conf *conf)
         .timeout_ms = 60000,
         .backoff_base_ms = 1000,
         .backoff_cap_ms = 600000,
+        .backoff_factor_percent = 200,
+        .backoff_jitter_percent = 20,
         .timeout_slack_ms = 5000,
         .losses_max = 5,
         .id_past_ms = INT64_C(7) * 24 * 3600 * 1000,
@@ -69,7 +71,10 @@ is_good(const struct mr_core_conf *conf)
            cells <= CELLS_MAX && conf->lanes_max && conf->lanes_max < UINT32_C(1) << 28 &&
            conf->watches_max && conf->watches_max < UINT32_C(1) << 28 &&
            conf->heartbeat_ms && conf->age_ms && conf->attempts_max &&
-           conf->attempts_max <= MR_ATTEMPTS_MAX && conf->timeout_ms && conf->losses_max;
+           conf->attempts_max <= MR_ATTEMPTS_MAX && conf->timeout_ms &&
+           conf->losses_max && conf->backoff_factor_percent >= MR_BACKOFF_FACTOR_MIN &&
+           conf->backoff_factor_percent <= MR_BACKOFF_FACTOR_MAX &&
+           conf->backoff_jitter_percent <= MR_BACKOFF_JITTER_MAX;
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */

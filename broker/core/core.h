@@ -56,6 +56,7 @@ struct mr_core_conf {
     uint32_t age_ms;        /* waiting that long raises a job's priority by one */
     uint32_t busy_retry_ms; /* the hint in BUSY */
     uint32_t attempts_max, timeout_ms, backoff_base_ms, backoff_cap_ms; /* defaults */
+    uint32_t backoff_factor_percent, backoff_jitter_percent;            /* defaults */
     uint32_t timeout_slack_ms; /* the worker enforces a timeout; so much later we do */
     uint32_t losses_max; /* a job that was lost that often is quarantined (failed) */
     int64_t id_past_ms, id_future_ms; /* how far an id's time may be from now */

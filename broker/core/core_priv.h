@@ -9,6 +9,7 @@
 #include "broker/core/ids.h"
 #include "broker/core/names.h"
 #include "broker/core/pool.h"
+#include "broker/core/retry.h"
 #include "broker/core/slab.h"
 #include "broker/core/wheel.h"
 
@@ -68,6 +69,8 @@ struct mr_job {
     uint16_t queue, kind;
     uint16_t attempts_max, failures, losses, permille;
     uint16_t flags;
+    uint16_t backoff_factor_percent; /* 0: as above */
+    uint8_t backoff_jitter;          /* see MR_JITTER_NONE */
     uint8_t trace_bytes, state, priority;
 };
 _Static_assert(sizeof(struct mr_job) <= 128, "a job's slot is two cache lines");
@@ -112,7 +115,7 @@ struct mr_queue {
 struct mr_offered {
     uint16_t kind;
     uint32_t running, running_max; /* running_max 0: no limit */
-    uint32_t timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms;
+    struct mr_retry_policy policy; /* what is 0 is not said */
 };
 
 struct mr_peer {

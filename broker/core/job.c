@@ -158,6 +158,9 @@ mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitte
         .timeout_ms = from->timeout_ms,
         .backoff_base_ms = from->backoff_base_ms,
         .backoff_cap_ms = from->backoff_cap_ms,
+        .backoff_factor_percent =
+            (uint16_t)mr_u32_min(from->backoff_factor_percent, MR_BACKOFF_FACTOR_MAX),
+        .backoff_jitter = (uint8_t)mr_u32_min(from->backoff_jitter, MR_JITTER_NONE),
         .attempts_max = (uint16_t)mr_u32_min(from->attempts_max, MR_ATTEMPTS_MAX),
         .priority = from->priority,
         .peer = MR_NO_PEER};
@@ -462,18 +465,18 @@ mr_job_policy(const struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);
     const struct mr_offered *offer = NULL;
-    struct mr_retry_policy own = {
-        job->timeout_ms, job->attempts_max, job->backoff_base_ms, job->backoff_cap_ms};
-    struct mr_retry_policy offered = {0};
+    struct mr_retry_policy own = {job->timeout_ms, job->attempts_max,
+        job->backoff_base_ms, job->backoff_cap_ms, job->backoff_factor_percent,
+        job->backoff_jitter};
+    struct mr_retry_policy unsaid = {0};
     struct mr_retry_policy initial = {core->conf.timeout_ms, core->conf.attempts_max,
-        core->conf.backoff_base_ms, core->conf.backoff_cap_ms};
+        core->conf.backoff_base_ms, core->conf.backoff_cap_ms,
+        core->conf.backoff_factor_percent,
+        mr_jitter_of(core->conf.backoff_jitter_percent)};
 
     if (job->peer != MR_NO_PEER)
         offer = mr_roster_offer(core, job->peer, job->kind);
     else
         offer = mr_roster_any_offer(core, job->kind);
-    if (offer)
-        offered = (struct mr_retry_policy){offer->timeout_ms, offer->attempts_max,
-            offer->backoff_base_ms, offer->backoff_cap_ms};
-    return mr_retry_policy_of(&own, &offered, &initial);
+    return mr_retry_policy_of(&own, offer ? &offer->policy : &unsaid, &initial);
 }

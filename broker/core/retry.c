@@ -21,6 +21,10 @@ mr_retry_policy_of(const struct mr_retry_policy *job, const struct mr_retry_poli
             job->backoff_base_ms, offer->backoff_base_ms, initial->backoff_base_ms),
         .backoff_cap_ms = first_given(
             job->backoff_cap_ms, offer->backoff_cap_ms, initial->backoff_cap_ms),
+        .backoff_factor_percent = first_given(job->backoff_factor_percent,
+            offer->backoff_factor_percent, initial->backoff_factor_percent),
+        .backoff_jitter = first_given(
+            job->backoff_jitter, offer->backoff_jitter, initial->backoff_jitter),
     };
 }
 
@@ -28,15 +32,15 @@ uint32_t
 mr_retry_delay_ms(const struct mr_retry_policy *policy, uint32_t failures,
     uint32_t asked_ms, uint64_t random)
 {
-    uint64_t delay = policy->backoff_base_ms;
-    uint64_t fifth;
+    uint64_t delay = policy->backoff_base_ms; /* 32 bits by 1000: never more than 64 */
+    uint64_t swing;
 
     for (uint32_t n = 1; n < failures && delay < policy->backoff_cap_ms; n++)
-        delay *= 2;
+        delay = delay * policy->backoff_factor_percent / 100;
     if (delay > policy->backoff_cap_ms)
         delay = policy->backoff_cap_ms;
-    fifth = delay / 5;
-    delay = delay - fifth + random % (2 * fifth + 1);
+    swing = delay * mr_jitter_percent(policy->backoff_jitter) / 100;
+    delay = delay - swing + random % (2 * swing + 1);
     if (delay < asked_ms)
         delay = asked_ms;
     return delay > UINT32_MAX ? UINT32_MAX : (uint32_t)delay;

@@ -298,10 +298,12 @@ take_offers(struct mr_core *core, struct mr_peer *peer, const struct mr_offer *o
             continue;
         *offered = (struct mr_offered){.kind = kind,
             .running_max = offers[i].running_max,
-            .timeout_ms = offers[i].timeout_ms,
-            .attempts_max = mr_u32_min(offers[i].attempts_max, MR_ATTEMPTS_MAX),
-            .backoff_base_ms = offers[i].backoff_base_ms,
-            .backoff_cap_ms = offers[i].backoff_cap_ms};
+            .policy = {.timeout_ms = offers[i].timeout_ms,
+                .attempts_max = mr_u32_min(offers[i].attempts_max, MR_ATTEMPTS_MAX),
+                .backoff_base_ms = offers[i].backoff_base_ms,
+                .backoff_cap_ms = offers[i].backoff_cap_ms,
+                .backoff_factor_percent = offers[i].backoff_factor_percent,
+                .backoff_jitter = offers[i].backoff_jitter}};
         core->kinds[kind].workers++;
         core->kind_names.names[kind].refs++;
         peer->offer_count++;

@@ -124,6 +124,9 @@ judge_numbers(const struct mr_core *core, const struct mr_job_new *job, const ch
     *why = "backoff_base_ms is larger than backoff_cap_ms";
     if (job->backoff_cap_ms && job->backoff_base_ms > job->backoff_cap_ms)
         return MR_BAD_ARGUMENT;
+    *why = "the backoff's factor is 100 to 1000 percent, its jitter 0 to 100";
+    if (!mr_backoff_is_good(job->backoff_factor_percent, job->backoff_jitter))
+        return MR_BAD_ARGUMENT;
     *why = "give run_at or delay_ms, not both";
     if (job->run_at_us && job->delay_ms)
         return MR_BAD_ARGUMENT;

@@ -5,6 +5,8 @@
 
 #include <libpq-fe.h>
 
+#include "schemas/wire/msg.h"
+
 #define CAP_MIN 4096
 #define EPOCH_US INT64_C(946684800000000) /* 2000-01-01, where PostgreSQL counts from */
 
@@ -118,6 +120,24 @@ void
 mr_bin_put_int8(struct mr_bin *bin, int64_t v)
 {
     put_number(bin, (uint64_t)v, 8);
+}
+
+void
+mr_bin_put_some_int2(struct mr_bin *bin, uint32_t v)
+{
+    if (v == 0)
+        mr_bin_put_null(bin);
+    else
+        put_number(bin, v, 2);
+}
+
+void
+mr_bin_put_jitter(struct mr_bin *bin, uint32_t jitter)
+{
+    if (jitter == 0)
+        mr_bin_put_null(bin);
+    else
+        put_number(bin, mr_jitter_percent(jitter), 2);
 }
 
 void
@@ -280,6 +300,14 @@ mr_bin_time(const struct pg_result *result, int row, int column)
     if (mr_bin_is_null(result, row, column))
         return 0;
     return __builtin_add_overflow(v, EPOCH_US, &v) ? INT64_MAX : v;
+}
+
+uint32_t
+mr_bin_jitter(const struct pg_result *result, int row, int column)
+{
+    if (mr_bin_is_null(result, row, column))
+        return 0;
+    return mr_jitter_of((uint32_t)mr_bin_int(result, row, column));
 }
 
 struct mr_uuid

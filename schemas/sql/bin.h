@@ -51,6 +51,7 @@ void mr_bin_put_bool(struct mr_bin *bin, bool v);
 void mr_bin_put_int2(struct mr_bin *bin, int16_t v);
 void mr_bin_put_int4(struct mr_bin *bin, int32_t v);
 void mr_bin_put_int8(struct mr_bin *bin, int64_t v);
+void mr_bin_put_some_int2(struct mr_bin *bin, uint32_t v); /* 0: null */
 void mr_bin_put_some_int4(struct mr_bin *bin, uint32_t v); /* 0: null */
 void mr_bin_put_some_int8(struct mr_bin *bin, int64_t v);  /* 0: null */
 void mr_bin_put_some_time(struct mr_bin *bin, int64_t us); /* since 1970; 0: null */
@@ -58,6 +59,9 @@ void mr_bin_put_bytes(struct mr_bin *bin, struct mr_span v);
 void mr_bin_put_some_bytes(struct mr_bin *bin, struct mr_span v); /* empty: null */
 /* Text for people: what a text column would refuse (NUL, invalid UTF-8) becomes '?'. */
 void mr_bin_put_some_words(struct mr_bin *bin, struct mr_span v); /* empty: null */
+
+/* As our structs have it (see MR_JITTER_NONE), into a column of percent. */
+void mr_bin_put_jitter(struct mr_bin *bin, uint32_t jitter);
 
 /* An array as one field: open, fields, close with their number. */
 size_t mr_bin_array_open(struct mr_bin *bin, enum mr_bin_type element);
@@ -70,6 +74,8 @@ int64_t mr_bin_int(const struct pg_result *result, int row, int column); /* 0: n
 int64_t mr_bin_time(
     const struct pg_result *result, int row, int column); /* us; 0: null */
 struct mr_uuid mr_bin_uuid(const struct pg_result *result, int row, int column);
+/* A column of percent, as our structs have it. */
+uint32_t mr_bin_jitter(const struct pg_result *result, int row, int column);
 /* Lives as long as the result. */
 struct mr_span mr_bin_span(const struct pg_result *result, int row, int column);
 

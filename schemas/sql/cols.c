@@ -35,6 +35,8 @@ COL(put_timeout, mr_bin_put_some_int8(bin, op->job.timeout_ms))
 COL(put_attempts_max, mr_bin_put_some_int4(bin, op->job.attempts_max))
 COL(put_backoff_base, mr_bin_put_some_int8(bin, op->job.backoff_base_ms))
 COL(put_backoff_cap, mr_bin_put_some_int8(bin, op->job.backoff_cap_ms))
+COL(put_backoff_factor, mr_bin_put_some_int2(bin, op->job.backoff_factor_percent))
+COL(put_backoff_jitter, mr_bin_put_jitter(bin, op->job.backoff_jitter))
 COL(put_submitted_by, mr_bin_put_some_words(bin, op->submitted_by))
 COL(put_trace, mr_bin_put_some_words(bin, op->job.trace))
 COL(put_payload, mr_bin_put_some_bytes(bin, op->job.payload))
@@ -53,6 +55,8 @@ static const struct col job[] = {
     {MR_BIN_INT4, put_attempts_max},
     {MR_BIN_INT8, put_backoff_base},
     {MR_BIN_INT8, put_backoff_cap},
+    {MR_BIN_INT2, put_backoff_factor},
+    {MR_BIN_INT2, put_backoff_jitter},
     {MR_BIN_TEXT, put_submitted_by},
     {MR_BIN_TEXT, put_trace},
     {MR_BIN_BYTEA, put_payload},

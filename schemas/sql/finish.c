@@ -404,6 +404,8 @@ mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_span subm
     mr_bin_put_some_int4(mr_stmt_arg(&args), job->attempts_max);
     mr_bin_put_some_int8(mr_stmt_arg(&args), job->backoff_base_ms);
     mr_bin_put_some_int8(mr_stmt_arg(&args), job->backoff_cap_ms);
+    mr_bin_put_some_int2(mr_stmt_arg(&args), job->backoff_factor_percent);
+    mr_bin_put_jitter(mr_stmt_arg(&args), job->backoff_jitter);
     mr_bin_put_some_words(mr_stmt_arg(&args), submitted_by);
     mr_bin_put_some_words(mr_stmt_arg(&args), job->trace);
     mr_bin_put_some_int8(mr_stmt_arg(&args), job->delay_ms);

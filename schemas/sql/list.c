@@ -35,6 +35,8 @@ static const struct field job_fields[] = {
     {"attempts_max", FORM_INT},
     {"backoff_base_ms", FORM_INT},
     {"backoff_cap_ms", FORM_INT},
+    {"backoff_factor_percent", FORM_INT},
+    {"backoff_jitter_percent", FORM_INT},
     {"submitted_by", FORM_TEXT},
     {"trace", FORM_TEXT},
     {"shard", FORM_INT},

@@ -17,6 +17,8 @@ enum {
     COL_ATTEMPTS_MAX,
     COL_BACKOFF_BASE,
     COL_BACKOFF_CAP,
+    COL_BACKOFF_FACTOR,
+    COL_BACKOFF_JITTER,
     COL_TRACE,
     COL_SUBMITTED_BY,
     COL_SUBMITTED_AT,
@@ -46,6 +48,9 @@ take_job(const struct pg_result *row, int at, struct mr_stored_job *out)
                 .attempts_max = (uint32_t)mr_bin_int(row, at, COL_ATTEMPTS_MAX),
                 .backoff_base_ms = (uint32_t)mr_bin_int(row, at, COL_BACKOFF_BASE),
                 .backoff_cap_ms = (uint32_t)mr_bin_int(row, at, COL_BACKOFF_CAP),
+                .backoff_factor_percent =
+                    (uint32_t)mr_bin_int(row, at, COL_BACKOFF_FACTOR),
+                .backoff_jitter = mr_bin_jitter(row, at, COL_BACKOFF_JITTER),
                 .trace = mr_bin_span(row, at, COL_TRACE),
             },
         .submitted_by = mr_bin_span(row, at, COL_SUBMITTED_BY),

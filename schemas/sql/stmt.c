@@ -12,8 +12,8 @@
 /* What mr_stored_job is filled from, in this order, and how its attempts are summed up. */
 #define STORED_JOB                                                                       \
     "j.id, j.queue, j.kind, j.priority, j.lane, j.run_at, j.expires_at, j.timeout_ms, "  \
-    "j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, j.trace, j.submitted_by, "     \
-    "j.submitted_at"
+    "j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "    \
+    "j.backoff_jitter_percent, j.trace, j.submitted_by, j.submitted_at"
 #define STORED_ATTEMPTS                                                                  \
     "a.attempts, a.failures, a.losses, a.retry_at "                                      \
     "from millrace.job j left join lateral (select max(attempt) as attempts, "           \
@@ -36,8 +36,8 @@
 
 #define JOB_COLUMNS                                                                      \
     "id, submitted_at, shard, priority, queue, kind, lane, run_at, expires_at, "         \
-    "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, submitted_by, trace, "   \
-    "payload"
+    "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "                        \
+    "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, payload"
 
 struct row {
     const char *name, *what, *text;
@@ -69,15 +69,15 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_ADD_JOBS] = {"mr_add_jobs", "store jobs",
         "insert into millrace.job (" JOB_COLUMNS
         ") select * from unnest($1, $2, $3, $4, $5, "
-        "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) "
+        "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) "
         "on conflict do nothing returning id",
         MR_STMT_STORE,
         {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_INT4),
             ARRAY_OF(MR_BIN_INT2), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
             ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME),
             ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_INT8),
-            ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
-            ARRAY_OF(MR_BIN_BYTEA)}},
+            ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_INT2), ARRAY_OF(MR_BIN_INT2),
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA)}},
     [MR_STMT_ADD_ATTEMPTS] = {"mr_add_attempts", "store attempts",
         "insert into millrace.attempt (id, attempt, outcome, started_at, finished_at, "
         "retry_at, worker, error) select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) "
@@ -143,7 +143,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         "fresh as (insert into millrace.job (" JOB_COLUMNS
         ") select id, submitted_at, $1, "
         "priority, queue, kind, lane, run_at, expires_at, timeout_ms, attempts_max, "
-        "backoff_base_ms, backoff_cap_ms, submitted_by, trace, payload from taken "
+        "backoff_base_ms, backoff_cap_ms, backoff_factor_percent, "
+        "backoff_jitter_percent, submitted_by, trace, payload from taken "
         "on conflict do nothing returning *), "
         "first as (select id from fresh order by id limit 1), "
         "lowered as (update millrace.shard s set low_water = millrace.id_floor(first.id) "
@@ -187,6 +188,7 @@ static const struct row rows[MR_STMT_COUNT] = {
         "v.run_at, v.finished_at, v.error, v.retry_at, v.expires_at, v.lane, "
         "v.started_at, "
         "v.worker, j.timeout_ms, j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, "
+        "j.backoff_factor_percent, j.backoff_jitter_percent, "
         "v.submitted_by, v.trace, v.shard, j.payload, r.body from millrace.jobs v "
         "join millrace.job j on j.id = $1 left join millrace.result r on r.id = $1 "
         "where v.id = $1",
@@ -217,14 +219,14 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_INBOX_PUT] = {"mr_inbox_put", "submit a follow-up job",
         "insert into millrace.inbox (id, kind, queue, payload, priority, lane, run_at, "
         "expires_at, timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
-        "submitted_by, trace) values ($1, $2, $3, $4, $5, $6, "
-        "coalesce($7, clock_timestamp() + $15 * interval '1 millisecond'), $8, $9, $10, "
-        "$11, "
-        "$12, $13, $14) on conflict do nothing",
+        "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace) "
+        "values ($1, $2, $3, $4, $5, $6, "
+        "coalesce($7, clock_timestamp() + $17 * interval '1 millisecond'), $8, $9, $10, "
+        "$11, $12, $13, $14, $15, $16) on conflict do nothing",
         MR_STMT_WORKER,
         {MR_BIN_UUID, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_BYTEA, MR_BIN_INT2, MR_BIN_TEXT,
             MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8, MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8,
-            MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_INT8}},
+            MR_BIN_INT2, MR_BIN_INT2, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_INT8}},
 };
 
 static Oid

@@ -124,8 +124,9 @@ struct mr_job_filter {
 enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter *filter,
     struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 /* Writes one map: as above, and retry_at, expires_at, lane, started_at, worker, timeout_ms,
- * attempts_max, backoff_base_ms, backoff_cap_ms, submitted_by, trace, shard, payload and body
- * (msgpack as bin), attempt_rows: an array of maps (attempt, outcome, worker, started_at,
+ * attempts_max, backoff_base_ms, backoff_cap_ms, backoff_factor_percent,
+ * backoff_jitter_percent, submitted_by, trace, shard, payload and body (msgpack as bin),
+ * attempt_rows: an array of maps (attempt, outcome, worker, started_at,
  * finished_at, retry_at, error). Nil when there is no such job. */
 enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_wr *out,
     struct mr_err *err) MR_MUST_CHECK;

@@ -21,6 +21,9 @@
 #define MR_KINDS_PER_WORKER_MAX 256u
 #define MR_PRIORITY_MAX 9u
 #define MR_PRIORITY_DEFAULT 4u
+#define MR_BACKOFF_FACTOR_MIN 100u /* percent: each pause is as long as the first */
+#define MR_BACKOFF_FACTOR_MAX 1000u
+#define MR_BACKOFF_JITTER_MAX 100u /* percent */
 #define MR_ATTEMPTS_MAX 1000u
 #define MR_QUEUE_DEFAULT "default"
 /* A sender splits what it has so that a message stays below this, unless one item alone is

@@ -88,6 +88,22 @@ mr_msg_time(struct mr_rd *rd)
 }
 
 uint32_t
+mr_msg_factor(struct mr_rd *rd)
+{
+    uint32_t percent = (uint32_t)mr_rd_uint(rd, MR_BACKOFF_FACTOR_MAX);
+
+    if (rd->status == MR_OK && percent && percent < MR_BACKOFF_FACTOR_MIN)
+        rd->status = MR_MALFORMED;
+    return percent;
+}
+
+uint32_t
+mr_msg_jitter(struct mr_rd *rd)
+{
+    return mr_jitter_of((uint32_t)mr_rd_uint(rd, MR_BACKOFF_JITTER_MAX));
+}
+
+uint32_t
 mr_msg_item(struct mr_rd *rd, uint32_t least)
 {
     uint32_t fields = mr_rd_array(rd, ITEM_FIELDS_MAX);

@@ -54,6 +54,31 @@ enum mr_status mr_msg_open(struct mr_span frame, struct mr_msg *out) MR_MUST_CHE
 
 /* ---- HELLO, WELCOME, PING, BYE, ERROR ------------------------------------------------- */
 
+/* In our structs a jitter is 1 to 100 percent, 0 when none was given, or this: given, and
+ * none. On the wire and in SQL it is 0 to 100, or not there. */
+#define MR_JITTER_NONE 255u
+
+static inline uint32_t
+mr_jitter_of(uint32_t percent)
+{
+    return percent ? percent : MR_JITTER_NONE;
+}
+
+/* Of one that was given. */
+static inline uint32_t
+mr_jitter_percent(uint32_t jitter)
+{
+    return jitter == MR_JITTER_NONE ? 0 : jitter;
+}
+
+static inline bool
+mr_backoff_is_good(uint32_t factor_percent, uint32_t jitter)
+{
+    return (factor_percent == 0 || (factor_percent >= MR_BACKOFF_FACTOR_MIN &&
+                                       factor_percent <= MR_BACKOFF_FACTOR_MAX)) &&
+           (jitter <= MR_BACKOFF_JITTER_MAX || jitter == MR_JITTER_NONE);
+}
+
 enum mr_role { MR_ROLE_CLIENT = 1, MR_ROLE_WORKER = 2 };
 
 /* One kind that a worker offers, with its policy. */
@@ -64,6 +89,8 @@ struct mr_offer {
     uint32_t attempts_max;    /* 0: the broker's default */
     uint32_t backoff_base_ms; /* 0: the broker's default */
     uint32_t backoff_cap_ms;
+    uint32_t backoff_factor_percent; /* 0: the broker's default */
+    uint32_t backoff_jitter;         /* see MR_JITTER_NONE; 0: the broker's default */
     bool is_transactional;
 };
 
@@ -133,6 +160,8 @@ struct mr_job_new {
     uint32_t timeout_ms;    /* of one attempt */
     uint32_t attempts_max;
     uint32_t backoff_base_ms, backoff_cap_ms;
+    uint32_t backoff_factor_percent;
+    uint32_t backoff_jitter; /* see MR_JITTER_NONE */
     struct mr_span trace;
 };
 

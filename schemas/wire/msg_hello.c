@@ -12,7 +12,9 @@ enum field_type {
     FIELD_UUID,
     FIELD_TEXT,
     FIELD_NAME,
-    FIELD_BOOL
+    FIELD_BOOL,
+    FIELD_FACTOR,
+    FIELD_JITTER
 };
 
 struct field {
@@ -40,6 +42,9 @@ static const struct field offer_fields[] = {
     {"attempts_max", FIELD_U32, offsetof(struct mr_offer, attempts_max)},
     {"backoff_base_ms", FIELD_U32, offsetof(struct mr_offer, backoff_base_ms)},
     {"backoff_cap_ms", FIELD_U32, offsetof(struct mr_offer, backoff_cap_ms)},
+    {"backoff_factor_percent", FIELD_FACTOR,
+        offsetof(struct mr_offer, backoff_factor_percent)},
+    {"backoff_jitter_percent", FIELD_JITTER, offsetof(struct mr_offer, backoff_jitter)},
     {"is_transactional", FIELD_BOOL, offsetof(struct mr_offer, is_transactional)},
 };
 
@@ -85,7 +90,22 @@ get_field(struct mr_rd *rd, const struct field *field, void *into)
     case FIELD_BOOL:
         *(bool *)(void *)at = mr_rd_bool(rd);
         return;
+    case FIELD_FACTOR:
+        *(uint32_t *)(void *)at = mr_msg_factor(rd);
+        return;
+    case FIELD_JITTER:
+        *(uint32_t *)(void *)at = mr_rd_skip_nil(rd) ? 0 : mr_msg_jitter(rd);
+        return;
     }
+}
+
+static void
+put_jitter(struct mr_wr *wr, uint32_t jitter)
+{
+    if (jitter)
+        mr_wr_uint(wr, mr_jitter_percent(jitter));
+    else
+        mr_wr_nil(wr);
 }
 
 static void
@@ -95,7 +115,11 @@ put_field(struct mr_wr *wr, const struct field *field, const void *from)
     mr_wr_str(wr, mr_span_str(field->key));
     switch (field->type) {
     case FIELD_U32:
+    case FIELD_FACTOR:
         mr_wr_uint(wr, *(const uint32_t *)(const void *)at);
+        return;
+    case FIELD_JITTER:
+        put_jitter(wr, *(const uint32_t *)(const void *)at);
         return;
     case FIELD_U64:
         mr_wr_uint(wr, *(const uint64_t *)(const void *)at);

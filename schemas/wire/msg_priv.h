@@ -18,6 +18,12 @@ struct mr_uuid mr_msg_uuid(struct mr_rd *rd);
 /* Time in microseconds since 1970, not negative. */
 int64_t mr_msg_time(struct mr_rd *rd);
 
+/* Percent; 0 or MR_BACKOFF_FACTOR_MIN to _MAX. */
+uint32_t mr_msg_factor(struct mr_rd *rd);
+
+/* Percent on the wire; comes out as our structs have it. */
+uint32_t mr_msg_jitter(struct mr_rd *rd);
+
 /* Enter an item, which is an array of at least `least` and at most 31 fields. */
 uint32_t mr_msg_item(struct mr_rd *rd, uint32_t least);
 

@@ -12,6 +12,8 @@ enum option {
     OPTION_BACKOFF_BASE_MS = 8,
     OPTION_BACKOFF_CAP_MS = 9,
     OPTION_TRACE = 10,
+    OPTION_BACKOFF_FACTOR = 11,
+    OPTION_BACKOFF_JITTER = 12,
 };
 
 #define OPTIONS_MAX 32u
@@ -50,6 +52,12 @@ get_option(struct mr_rd *rd, uint64_t key, struct mr_job_new *job)
         return;
     case OPTION_TRACE:
         job->trace = mr_rd_str(rd, MR_TRACE_BYTES_MAX);
+        return;
+    case OPTION_BACKOFF_FACTOR:
+        job->backoff_factor_percent = mr_msg_factor(rd);
+        return;
+    case OPTION_BACKOFF_JITTER:
+        job->backoff_jitter = mr_msg_jitter(rd);
         return;
     default: /* of a later version */
         mr_rd_skip(rd);
@@ -136,11 +144,12 @@ put_options(struct mr_wr *wr, const struct mr_job_new *job)
         {OPTION_EXPIRES_AT_US, (uint64_t)job->expires_at_us},
         {OPTION_TIMEOUT_MS, job->timeout_ms}, {OPTION_ATTEMPTS_MAX, job->attempts_max},
         {OPTION_BACKOFF_BASE_MS, job->backoff_base_ms},
-        {OPTION_BACKOFF_CAP_MS, job->backoff_cap_ms}};
+        {OPTION_BACKOFF_CAP_MS, job->backoff_cap_ms},
+        {OPTION_BACKOFF_FACTOR, job->backoff_factor_percent}};
     const uint32_t count = sizeof numbers / sizeof *numbers;
     bool has_priority = job->priority != MR_PRIORITY_DEFAULT;
     uint32_t pairs = (job->lane.n > 0 ? 1u : 0u) + (job->trace.n > 0 ? 1u : 0u) +
-                     (has_priority ? 1u : 0u);
+                     (has_priority ? 1u : 0u) + (job->backoff_jitter ? 1u : 0u);
 
     for (uint32_t i = 0; i < count; i++)
         pairs += numbers[i].v != 0;
@@ -156,6 +165,8 @@ put_options(struct mr_wr *wr, const struct mr_job_new *job)
     for (uint32_t i = 0; i < count; i++)
         if (numbers[i].v != 0)
             put_number(wr, numbers[i].key, numbers[i].v);
+    if (job->backoff_jitter)
+        put_number(wr, OPTION_BACKOFF_JITTER, mr_jitter_percent(job->backoff_jitter));
     if (job->trace.n > 0)
         put_text(wr, OPTION_TRACE, job->trace);
 }

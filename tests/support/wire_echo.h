@@ -41,6 +41,16 @@ echo_text(FILE *out, const char *key, struct mr_span text)
     fputc('"', out);
 }
 
+static inline void
+echo_policy(FILE *out, uint32_t factor_percent, uint32_t jitter)
+{
+    fprintf(out, " factor=%" PRIu32 " jitter=", factor_percent);
+    if (jitter)
+        fprintf(out, "%" PRIu32, mr_jitter_percent(jitter));
+    else
+        fputc('-', out);
+}
+
 static inline enum mr_status
 echo_hello(const struct mr_msg *msg, FILE *out, struct mr_wr *wr)
 {
@@ -64,9 +74,11 @@ echo_hello(const struct mr_msg *msg, FILE *out, struct mr_wr *wr)
         echo_name(out, "kind", offer->kind);
         fprintf(out,
             " running_max=%" PRIu32 " timeout_ms=%" PRIu32 " attempts_max=%" PRIu32
-            " backoff=%" PRIu32 "-%" PRIu32 " tx=%d",
+            " backoff=%" PRIu32 "-%" PRIu32,
             offer->running_max, offer->timeout_ms, offer->attempts_max,
-            offer->backoff_base_ms, offer->backoff_cap_ms, offer->is_transactional);
+            offer->backoff_base_ms, offer->backoff_cap_ms);
+        echo_policy(out, offer->backoff_factor_percent, offer->backoff_jitter);
+        fprintf(out, " tx=%d", offer->is_transactional);
     }
     mr_put_hello(wr, msg->corr, &all, offers);
     return MR_OK;
@@ -138,6 +150,7 @@ echo_job_new(FILE *out, const struct mr_job_new *job)
         " attempts=%" PRIu32 " backoff=%" PRIu32 "-%" PRIu32,
         job->run_at_us, job->delay_ms, job->expires_at_us, job->timeout_ms,
         job->attempts_max, job->backoff_base_ms, job->backoff_cap_ms);
+    echo_policy(out, job->backoff_factor_percent, job->backoff_jitter);
     echo_name(out, "trace", job->trace);
 }
 

@@ -252,6 +252,74 @@ START_TEST(failures_are_retried_with_backoff_and_then_it_is_over)
 }
 END_TEST
 
+static int64_t
+wait_after(struct rig *rig, uint32_t peer, struct mr_uuid id, uint32_t failure)
+{
+    int64_t retry_at_us;
+
+    rig_tick(rig);
+    rig_report(rig, peer, id, failure, MR_DID_FAIL);
+    retry_at_us = rig_last(rig, MR_ACT_STORE)->op.retry_at_us;
+    rig_commit(rig);
+    retry_at_us -= rig->now.wall_us;
+    rig_move(rig, retry_at_us);
+    return retry_at_us / 1000;
+}
+
+/* Job before kind before setting, number by number; no jitter, so that they are exact. */
+START_TEST(the_policy_of_job_kind_and_broker)
+{
+    struct mr_offer offer = {.kind = mr_span_str("k"),
+        .backoff_base_ms = 100,
+        .backoff_factor_percent = 300,
+        .backoff_jitter = MR_JITTER_NONE};
+    struct rig rig;
+    struct mr_job_new job;
+
+    rig_init(&rig);
+    rig.conf.heartbeat_ms = 60000;
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 100, &offer);
+    job = rig_job(&rig);
+    rig_accept(&rig, &job);
+    ck_assert_int_eq(wait_after(&rig, 2, job.id, 1), 100);
+    ck_assert_int_eq(wait_after(&rig, 2, job.id, 2), 300);
+    ck_assert_int_eq(wait_after(&rig, 2, job.id, 3), 900);
+    rig_tick(&rig);
+    rig_report(&rig, 2, job.id, 4, MR_DID_SUCCEED);
+    job = rig_job(&rig);
+    job.backoff_factor_percent = 100;
+    job.backoff_base_ms = 7;
+    rig_accept(&rig, &job);
+    ck_assert_int_eq(wait_after(&rig, 2, job.id, 1), 7);
+    ck_assert_int_eq(wait_after(&rig, 2, job.id, 2), 7);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* The handler's own word, "not before", goes before a shorter backoff and behind a longer one. */
+START_TEST(retry_after_is_heeded)
+{
+    struct mr_offer offer = {.kind = mr_span_str("k"),
+        .backoff_base_ms = 1000,
+        .backoff_jitter = MR_JITTER_NONE};
+    struct rig rig;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 4, &offer);
+    id = rig_sent_to(&rig, 2);
+    rig_done(&rig, 2,
+        (struct mr_done){
+            .id = id, .attempt = 1, .report = MR_DID_FAIL, .retry_after_ms = 45000});
+    ck_assert_int_eq(
+        rig_last(&rig, MR_ACT_STORE)->op.retry_at_us, rig.now.wall_us + 45000000);
+    rig_commit(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(do_not_retry_is_heeded)
 {
     struct rig rig;
@@ -523,6 +591,8 @@ add(TCase *tcase)
     tcase_add_test(tcase, what_expires_while_it_waits_or_is_ready_is_not_started);
     tcase_add_test(tcase, a_step_of_the_wall_clock);
     tcase_add_test(tcase, failures_are_retried_with_backoff_and_then_it_is_over);
+    tcase_add_test(tcase, the_policy_of_job_kind_and_broker);
+    tcase_add_test(tcase, retry_after_is_heeded);
     tcase_add_test(tcase, do_not_retry_is_heeded);
     tcase_add_test(tcase, a_snooze_spends_no_attempt);
     tcase_add_test(tcase, what_is_given_back_goes_to_the_front);

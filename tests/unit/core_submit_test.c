@@ -36,7 +36,7 @@ START_TEST(wrong_jobs_get_their_code_and_a_reason)
         enum mr_status code;
         const char *says;
         struct mr_job_new job;
-    } cases[16];
+    } cases[24];
     struct rig rig;
     size_t n = 0;
     struct mr_job_new good;
@@ -61,6 +61,9 @@ START_TEST(wrong_jobs_get_their_code_and_a_reason)
     CASE(MR_BAD_ARGUMENT, "priority", good.priority = 10);
     CASE(MR_BAD_ARGUMENT, "attempts", good.attempts_max = 1001);
     CASE(MR_BAD_ARGUMENT, "backoff", good.backoff_base_ms = 2, good.backoff_cap_ms = 1);
+    CASE(MR_BAD_ARGUMENT, "factor", good.backoff_factor_percent = 99);
+    CASE(MR_BAD_ARGUMENT, "factor", good.backoff_factor_percent = 1001);
+    CASE(MR_BAD_ARGUMENT, "jitter", good.backoff_jitter = 101);
     CASE(MR_BAD_ARGUMENT, "both", good.run_at_us = RIG_WALL_US, good.delay_ms = 1);
     CASE(MR_BAD_ARGUMENT, "ten years", good.run_at_us = INT64_MAX);
     CASE(MR_EXPIRED, "expiry", good.expires_at_us = RIG_WALL_US);

@@ -80,6 +80,8 @@ START_TEST(every_column_arrives)
     op.job.attempts_max = 1000;
     op.job.backoff_base_ms = 1;
     op.job.backoff_cap_ms = 4000000000;
+    op.job.backoff_factor_percent = 100;
+    op.job.backoff_jitter = MR_JITTER_NONE;
     op.job.trace = mr_span_str("00-ab");
     op.job.payload = mr_span("\x93\x01\xc0\xa1z", 5);
     pg_fixture_must_commit(store, &op, 1);
@@ -89,10 +91,11 @@ START_TEST(every_column_arrives)
             "select concat_ws('|', submitted_at at time zone 'UTC', shard, priority, "
             "queue, kind, lane, run_at at time zone 'UTC', expires_at at time zone "
             "'UTC', "
-            "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, submitted_by, "
-            "trace, payload) from millrace.job"),
+            "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
+            "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, "
+            "payload) from millrace.job"),
         "2022-02-22 19:22:22|0|9|q|k.x|l|2022-02-22 19:22:22.000001|2000-01-01 00:00:00|"
-        "4294967295|1000|1|4000000000|a test|00-ab|\\x9301c0a17a");
+        "4294967295|1000|1|4000000000|100|0|a test|00-ab|\\x9301c0a17a");
 }
 END_TEST
 
@@ -105,9 +108,9 @@ START_TEST(what_is_not_given_is_null)
     ck_assert_int_eq(
         pg_fixture_int(pg,
             "select num_nulls(lane, run_at, expires_at, timeout_ms, attempts_max, "
-            "backoff_base_ms, backoff_cap_ms, submitted_by, trace, payload) "
-            "from millrace.job"),
-        10);
+            "backoff_base_ms, backoff_cap_ms, backoff_factor_percent, "
+            "backoff_jitter_percent, submitted_by, trace, payload) from millrace.job"),
+        12);
 }
 END_TEST
 

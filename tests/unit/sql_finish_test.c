@@ -333,6 +333,8 @@ follow_up(void)
         .delay_ms = 60000,
         .timeout_ms = 5,
         .attempts_max = 2,
+        .backoff_factor_percent = 1000,
+        .backoff_jitter = 100,
     };
 
     return next;
@@ -355,9 +357,10 @@ START_TEST(follow_up_jobs_are_part_of_the_transaction)
     ck_assert_str_eq(
         pg_fixture_text(pg,
             "select concat_ws('|', kind, queue, payload, priority, timeout_ms, "
-            "attempts_max, submitted_by, run_at - clock_timestamp() between '50 s' and "
+            "attempts_max, backoff_factor_percent, backoff_jitter_percent, "
+            "submitted_by, run_at - clock_timestamp() between '50 s' and "
             "'60 s') from millrace.inbox"),
-        "test.next|default|\\x9101|4|5|2|w1|t");
+        "test.next|default|\\x9101|4|5|2|1000|100|w1|t");
 }
 END_TEST
 
@@ -373,6 +376,12 @@ START_TEST(bad_follow_up_jobs_are_refused)
     ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.attempts_max = 1001;
+    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    next = follow_up();
+    next.backoff_factor_percent = 99;
+    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    next = follow_up();
+    next.backoff_jitter = 101;
     ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.id.b[6] = 0x4f;

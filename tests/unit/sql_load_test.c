@@ -117,6 +117,8 @@ START_TEST(every_field_comes_back)
     op.job.attempts_max = 1000;
     op.job.backoff_base_ms = 5;
     op.job.backoff_cap_ms = UINT32_MAX;
+    op.job.backoff_factor_percent = 1000;
+    op.job.backoff_jitter = MR_JITTER_NONE;
     pg_fixture_must_commit(store, &op, 1);
     ck_assert(!load(&after, 10, false));
     ck_assert(mr_uuid_eq(after, op.id));
@@ -129,6 +131,8 @@ START_TEST(every_field_comes_back)
     ck_assert_uint_eq(job->attempts_max, 1000);
     ck_assert_uint_eq(job->backoff_base_ms, 5);
     ck_assert_uint_eq(job->backoff_cap_ms, UINT32_MAX);
+    ck_assert_uint_eq(job->backoff_factor_percent, 1000);
+    ck_assert_uint_eq(job->backoff_jitter, MR_JITTER_NONE);
     ck_assert_uint_eq(job->delay_ms, 0);
     ck_assert_int_eq(seen.jobs[0].submitted_at_us, INT64_C(1645557742000123));
     ck_assert_str_eq(seen.kind[0], "test.noop");

@@ -43,6 +43,8 @@ static const struct millrace_kind second = {.name = "a.second",
     .attempts_max = 5,
     .backoff_base_ms = 6,
     .backoff_cap_ms = 7,
+    .backoff_factor_percent = 150,
+    .backoff_jitter_percent = MILLRACE_NO_JITTER,
     .dispose = dispose};
 static const struct millrace_kind on_map = {
     .name = "z.map", .run = run, .prepare = want_map, .dispose = dispose};
@@ -89,7 +91,9 @@ START_TEST(kinds_are_found_by_name)
     ck_assert(mr_span_is(offers[0].kind, "a.second"));
     ck_assert(offers[0].is_transactional && offers[0].running_max == 3 &&
               offers[0].timeout_ms == 40 && offers[0].attempts_max == 5 &&
-              offers[0].backoff_base_ms == 6 && offers[0].backoff_cap_ms == 7);
+              offers[0].backoff_base_ms == 6 && offers[0].backoff_cap_ms == 7 &&
+              offers[0].backoff_factor_percent == 150 &&
+              offers[0].backoff_jitter == MR_JITTER_NONE);
     ck_assert(mr_span_is(offers[2].kind, "z.map"));
 }
 END_TEST

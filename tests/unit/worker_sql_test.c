@@ -347,7 +347,11 @@ submit_two(struct millrace_job *own)
         .lane = "l",
         .delay_ms = 1000,
         .timeout_ms = 7,
-        .attempts_max = 3};
+        .attempts_max = 3,
+        .backoff_base_ms = 8,
+        .backoff_cap_ms = 9,
+        .backoff_factor_percent = 150,
+        .backoff_jitter_percent = MILLRACE_NO_JITTER};
 
     if (!millrace_submit(own, "one", &plain, first_id) ||
         !millrace_submit(own, "two", &full, second_id))
@@ -377,8 +381,10 @@ START_TEST(follow_ups_exist_if_the_attempt_commits)
     ck_assert_str_eq(pg_fixture_text(pg,
                          "select id from millrace.inbox where kind = 'test.other' and "
                          "queue = 'left' and priority = 9 and lane = 'l' and payload = "
-                         "'\\x05' and timeout_ms = 7 and attempts_max = 3 and run_at > "
-                         "clock_timestamp()"),
+                         "'\\x05' and timeout_ms = 7 and attempts_max = 3 and "
+                         "backoff_base_ms = 8 and backoff_cap_ms = 9 and "
+                         "backoff_factor_percent = 150 and backoff_jitter_percent = 0 "
+                         "and run_at > clock_timestamp()"),
         second_id);
 }
 END_TEST
@@ -400,6 +406,8 @@ START_TEST(wrong_follow_ups_are_refused)
         {.kind = "k", .lane = ""},
         {.kind = "k", .priority = 10},
         {.kind = "k", .attempts_max = 1001},
+        {.kind = "k", .backoff_factor_percent = 99},
+        {.kind = "k", .backoff_jitter_percent = 101},
         {.kind = "k", .payload = "\xc1", .payload_bytes = 1},
         {.kind = "k", .payload = "\x01\x02", .payload_bytes = 2},
     };

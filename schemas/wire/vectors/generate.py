@@ -64,17 +64,19 @@ def hello(**changes):
 
 
 OFFER = {"kind": "route.plan", "running_max": 2, "timeout_ms": 30000, "attempts_max": 5,
-         "backoff_base_ms": 500, "backoff_cap_ms": 60000, "is_transactional": True}
+         "backoff_base_ms": 500, "backoff_cap_ms": 60000, "backoff_factor_percent": 150,
+         "backoff_jitter_percent": 0, "is_transactional": True}
 CLIENT = f'HELLO corr=1 proto=1-1 role=1 instance={ID.hex()} name="web1:4711" threads=0'
 OFFERS = (" kind=route.plan running_max=2 timeout_ms=30000 attempts_max=5 backoff=500-60000"
-          " tx=1")
+          " factor=150 jitter=0 tx=1")
 accept("HELLO", "a client", message("HELLO", 1, hello()), CLIENT)
 accept("HELLO", "a worker with two kinds",
        message("HELLO", 1, hello(role=2, threads=4, kinds=[OFFER, {
            "kind": "test.noop", "running_max": 0, "timeout_ms": 0, "attempts_max": 0,
-           "backoff_base_ms": 0, "backoff_cap_ms": 0, "is_transactional": False}])),
+           "backoff_base_ms": 0, "backoff_cap_ms": 0, "backoff_factor_percent": 0,
+           "backoff_jitter_percent": None, "is_transactional": False}])),
        CLIENT.replace("role=1", "role=2").replace("threads=0", "threads=4") + OFFERS +
-       " kind=test.noop running_max=0 timeout_ms=0 attempts_max=0 backoff=0-0 tx=0")
+       " kind=test.noop running_max=0 timeout_ms=0 attempts_max=0 backoff=0-0 factor=0 jitter=- tx=0")
 accept("HELLO", "the least that is enough; another order; a later version's key and field",
        message("HELLO", 0, {"role": 1, "x-later": [1, {"a": None}], "proto_max": 3,
                             "proto_min": 1}, "later"),
@@ -101,6 +103,10 @@ refuse("HELLO", "a kind without a name",
        message("HELLO", 1, hello(role=2, kinds=[{"running_max": 1}])))
 refuse("HELLO", "a kind with a blank in its name",
        message("HELLO", 1, hello(role=2, kinds=[{"kind": "a b"}])))
+refuse("HELLO", "a factor below 100 percent",
+       message("HELLO", 1, hello(role=2, kinds=[{"kind": "a", "backoff_factor_percent": 99}])))
+refuse("HELLO", "a jitter above 100 percent",
+       message("HELLO", 1, hello(role=2, kinds=[{"kind": "a", "backoff_jitter_percent": 101}])))
 refuse("HELLO", "a kind that is no map", message("HELLO", 1, hello(role=2, kinds=["a"])))
 
 # ---- WELCOME --------------------------------------------------------------------------------
@@ -146,12 +152,12 @@ refuse("ERROR", "a code above 16 bits", message("ERROR", 0, 65536))
 NIL = msgpack.packb(None)
 ARGS = msgpack.packb({"ms": 5})
 PLAIN = (f"id={ID.hex()} kind=test.noop payload=c0 priority=4 lane= run_at=0 delay=0 expires=0"
-         " timeout=0 attempts=0 backoff=0-0 trace=")
+         " timeout=0 attempts=0 backoff=0-0 factor=0 jitter=- trace=")
 FULL = {1: "rider-17", 2: 9, 3: 1500, 4: NOW_US, 5: NOW_US + 1, 6: 30000, 7: 1000, 8: 100,
-        9: 60000, 10: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+        9: 60000, 11: 1000, 12: 100, 10: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 FULL_SAYS = (f"id={ID2.hex()} kind=test.sleep payload={ARGS.hex()} priority=9 lane=rider-17"
              f" run_at={NOW_US} delay=1500 expires={NOW_US + 1} timeout=30000 attempts=1000"
-             f" backoff=100-60000 trace={FULL[10]}")
+             f" backoff=100-60000 factor=1000 jitter=100 trace={FULL[10]}")
 SUBMIT = "SUBMIT corr=5 queue=default flags=1 "
 
 
@@ -175,6 +181,14 @@ accept("SUBMIT", "defaults of the message, one of them overruled by the job",
        .replace("timeout=0", "timeout=99"),
        submit(wide([[ID, "test.noop", NIL, {2: 7, 6: 99}],
                     [ID2, "test.noop", NIL, {2: 1, 6: 99}]])))
+accept("SUBMIT", "no jitter is something else than none said; the least factor",
+       submit(wide([[ID, "test.noop", NIL, {11: 100, 12: 0}]])),
+       SUBMIT + PLAIN.replace("factor=0 jitter=-", "factor=100 jitter=0"))
+accept("SUBMIT", "no jitter as the message's default, factor 0 as if it were left out",
+       submit([[ID, "test.noop", NIL, {11: 0}], [ID2, "test.noop", NIL, {12: 7}]], {12: 0}),
+       SUBMIT + PLAIN.replace("jitter=-", "jitter=0") + " " +
+       PLAIN.replace(ID.hex(), ID2.hex()).replace("jitter=-", "jitter=7"),
+       submit(wide([[ID, "test.noop", NIL, {12: 0}], [ID2, "test.noop", NIL, {12: 7}]])))
 accept("SUBMIT", "an option and a field of a later version; the flag of a repeat",
        submit([[ID, "test.noop", NIL, {77: {"later": [1]}}, "later"]], flags=3),
        SUBMIT.replace("flags=1", "flags=3") + PLAIN,
@@ -207,6 +221,10 @@ refuse("SUBMIT", "an option whose key is text", submit([[ID, "test.noop", NIL, {
 refuse("SUBMIT", "priority 10", submit([[ID, "test.noop", NIL, {2: 10}]]))
 refuse("SUBMIT", "priority -1", submit([[ID, "test.noop", NIL, {2: -1}]]))
 refuse("SUBMIT", "1,001 attempts", submit([[ID, "test.noop", NIL, {7: 1001}]]))
+refuse("SUBMIT", "a factor of 99 percent", submit([[ID, "test.noop", NIL, {11: 99}]]))
+refuse("SUBMIT", "a factor of 1,001 percent", submit([[ID, "test.noop", NIL, {11: 1001}]]))
+refuse("SUBMIT", "a jitter of 101 percent", submit([[ID, "test.noop", NIL, {12: 101}]]))
+refuse("SUBMIT", "a jitter that is nil", submit([[ID, "test.noop", NIL, {12: None}]]))
 refuse("SUBMIT", "run_at before 1970", submit([[ID, "test.noop", NIL, {4: -1}]]))
 refuse("SUBMIT", "delay of more than 32 bits", submit([[ID, "test.noop", NIL, {3: 1 << 32}]]))
 refuse("SUBMIT", "a lane with a blank", submit([[ID, "test.noop", NIL, {1: "a b"}]]))
