@@ -105,6 +105,7 @@ UNIT := $(call test_bins,tests/unit/*_test.c)
 SIM := $(call test_bins,tests/sim/*_test.c)
 SIM_SRC := $(filter-out %_test.c,$(call src,tests/sim))
 INTEGRATION := $(call test_bins,tests/integration/*_test.c)
+LONG := $(call test_bins,tests/integration/long_job.c)
 BENCH := $(call test_bins,tests/bench/*_bench.c)
 FUZZ := $(call test_bins,tests/fuzz/*_fuzz.c)
 CHAOS := $(call test_bins,$(CHAOS_MAIN))
@@ -227,7 +228,7 @@ $(foreach t,$(UNIT),$(eval $(call unit,$t)))
 $(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIBMR)
 	$(call link,$(TEST_LIBS) $(MR_LIBS))
 
-$(INTEGRATION) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
+$(INTEGRATION) $(LONG) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
     $(LIBCORE) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
 
@@ -253,7 +254,7 @@ $(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(FUZZ_MAIN)) $(LIBCORE) $(
 	$(call link,$(MR_LIBS))
 
 .PHONY: tests test test-built unit
-tests: $(UNIT) $(SIM) $(INTEGRATION) $(CHAOS) $(EXAMPLES) $(LOADABLE) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ))
+tests: $(UNIT) $(SIM) $(INTEGRATION) $(LONG) $(CHAOS) $(EXAMPLES) $(LOADABLE) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ))
 
 RUN_TESTS = B=$(B) PYTHON=$(PYTHON) tests/run_tests.sh
 
@@ -267,11 +268,18 @@ test-built: all tests
 test: deps
 	$(Q)$(AGAIN) test-built
 
+# Jobs of SECONDS_LONG (600) seconds on busy processors: none of them may be taken for lost.
+.PHONY: long-job long-job-built
+long-job: deps
+	$(Q)$(AGAIN) long-job-built
+long-job-built: all $(LONG) $(LOADABLE)
+	$(Q)MILLRACE_BUILD=$(CURDIR)/$(B) $(LONG)
+
 .PHONY: bench bench-built
 bench: deps
 	$(Q)$(AGAIN) bench-built
 bench-built: all $(BENCH) $(LOADABLE)
-	$(Q)for b in $(BENCH); do "$$b" || exit 1; done
+	$(Q)for b in $(filter-out %/restart_bench,$(BENCH)); do "$$b" || exit 1; done
 
 # One of them: make bench-e2e
 .PHONY: $(BENCH:$(B)/tests/bench/%_bench=bench-%)
@@ -364,6 +372,7 @@ help:
 	@echo 'make test       unit and integration tests against a private PostgreSQL'
 	@echo 'make            programs and libraries into $(B)/'
 	@echo 'make unit       unit tests only            make bench     figures as JSON lines'
+	@echo 'make long-job   SECONDS_LONG=600: no live job is rescued while all processors are busy'
 	@echo 'make asan       tests under address and undefined behaviour sanitizers'
 	@echo 'make tsan       core and base under the thread sanitizer'
 	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds'

@@ -21,9 +21,17 @@ mr_bench_fail(struct mr_bench *bench, const char *what, const char *why)
     exit(EXIT_FAILURE);
 }
 
+static char kinds[PATH_MAX];
+
+const char *
+mr_bench_kinds(void)
+{
+    return kinds;
+}
+
 /* Our programs lie two folders above the bench's own. */
 static void
-find_programs(char *load, size_t room)
+find_programs(void)
 {
     char self[PATH_MAX] = "", path[2 * PATH_MAX];
     const char *old = getenv("PATH");
@@ -34,17 +42,17 @@ find_programs(char *load, size_t room)
     build = dirname(dirname(dirname(self)));
     snprintf(path, sizeof path, "%s:%.4000s", build, old ? old : "/usr/bin:/bin");
     setenv("PATH", path, 1);
-    snprintf(load, room, "%s/tests/loadable/bench.so", build);
+    snprintf(kinds, sizeof kinds, "%.4000s/tests/loadable/bench.so", build);
 }
 
 static void
-open_programs(struct mr_bench *bench, const char *load)
+open_programs(struct mr_bench *bench)
 {
     struct mr_err err = {.why = ""};
     struct millrace_error error;
 
     if (mr_stack_broker(&bench->stack, &err) ||
-        mr_stack_workers(&bench->stack, &(struct mr_stack_options){.load = load}, &err))
+        mr_stack_workers(&bench->stack, &(struct mr_stack_options){.load = kinds}, &err))
         mr_bench_fail(bench, err.what, err.why);
     bench->mr = millrace_open(
         &(struct millrace_options){.endpoints = bench->stack.front, .name = "bench"},
@@ -57,17 +65,16 @@ void
 mr_bench_open(struct mr_bench *bench, bool with_programs)
 {
     struct mr_err err = {.why = ""};
-    char load[PATH_MAX] = "";
 
     *bench = (struct mr_bench){.stack = {.lock = -1}};
-    find_programs(load, sizeof load);
+    find_programs();
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (mr_stack_open(&bench->stack, ".millrace/bench", &err) ||
         mr_stack_database(&bench->stack, &err) ||
         mr_pg_open(&bench->pg, mr_cluster_conninfo(bench->stack.cluster), "bench", &err))
         mr_bench_fail(bench, err.what, err.why);
     if (with_programs)
-        open_programs(bench, load);
+        open_programs(bench);
 }
 
 void

@@ -26,6 +26,9 @@ void mr_bench_open(struct mr_bench *bench, bool with_programs);
 void mr_bench_close(struct mr_bench *bench);
 _Noreturn void mr_bench_fail(struct mr_bench *bench, const char *what, const char *why);
 
+/* Path of the shared object with their kinds. After mr_bench_open. */
+const char *mr_bench_kinds(void);
+
 /* Seconds of processor time of this process and all that it has started, ended ones included. */
 double mr_bench_cpu_s(void);
 int64_t mr_bench_now_us(void);
