@@ -273,11 +273,13 @@ static void
 work(struct desk *desk, struct mr_task *task)
 {
     enum mr_status status = MR_DRAINING;
+    bool is_in_doubt = false;
 
     while (!desk->is_dead) {
         status = mr_writer_run(desk->store, task);
         if (!may_pass(status))
             break;
+        is_in_doubt |= status == MR_STORE_DOWN && task->type == MR_TASK_COMMIT;
         if (!recover(desk, status, &task->err)) {
             status = MR_DRAINING;
             break;
@@ -287,6 +289,8 @@ work(struct desk *desk, struct mr_task *task)
         die(desk, &task->err);
     else if (status == MR_OK)
         went_well(desk);
+    if (status == MR_OK && is_in_doubt)
+        mr_log(MR_LOG_INFO, "settled", "rows=%u", task->batch.count);
     task->status = desk->is_dead ? desk->fatal.status : status;
     mr_mailbox_give(desk->writer->conf.answers, &task->node);
 }

@@ -30,6 +30,7 @@ struct mr_committer {
     struct mr_finish *finishes[ROWS_MAX];
     uint32_t count;
     unsigned failures; /* in a row */
+    bool is_in_doubt;  /* the last try lost its connection */
     bool is_hurried, is_stopping;
 };
 
@@ -79,6 +80,21 @@ fill_batch(struct mr_committer *committer)
 
 /* ---- what goes out ------------------------------------------------------------------------- */
 
+/* Whose rows were there before: those of a try whose COMMIT was not answered, and what somebody
+ * else has finished. */
+static void
+tell_found(const struct mr_committer *committer)
+{
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < committer->count; i++)
+        found += committer->batch[i]->finish.status == MR_FINISHED;
+    if (committer->is_in_doubt)
+        mr_log(MR_LOG_INFO, "settled", "results=%u found=%u", committer->count, found);
+    else if (found)
+        mr_log(MR_LOG_INFO, "late", "results=%u", found);
+}
+
 /* A row that met another one under way is kept for the next batch. */
 static void
 give_stored(struct mr_committer *committer)
@@ -120,9 +136,11 @@ store(struct mr_committer *committer, struct mr_err *err)
     enum mr_status status = mr_db_get(&committer->db, err);
 
     mr_arena_reset(committer->arena);
-    if (status == MR_OK)
-        status = mr_finish_batch(committer->db.pg, committer->finishes, committer->count,
-            committer->arena, err);
+    if (status)
+        return status;
+    status = mr_finish_batch(
+        committer->db.pg, committer->finishes, committer->count, committer->arena, err);
+    committer->is_in_doubt |= status == MR_STORE_DOWN;
     return status;
 }
 
@@ -172,6 +190,8 @@ work(struct mr_committer *committer)
             if (committer->failures)
                 mr_log(MR_LOG_INFO, "results_stored", "results=%u", committer->count);
             committer->failures = 0;
+            tell_found(committer);
+            committer->is_in_doubt = false;
             give_stored(committer);
             if (committer->count) /* somebody's transaction is in the way */
                 pause_for(committer, mr_db_pause_ms(0));

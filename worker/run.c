@@ -213,6 +213,9 @@ report_stored(struct millrace_job *job)
         return AGAIN;
     if (attempt->finish.status != MR_OK)
         attempt->rings = false;
+    if (attempt->finish.status == MR_FINISHED)
+        mr_log(MR_LOG_INFO, "late", "job=%s attempt=%u stands=%u", job->id,
+            attempt->number, attempt->finish.found_attempt);
     mr_attempt_report_stored(attempt);
     return OVER;
 }
@@ -234,6 +237,8 @@ settle(struct millrace_job *job)
     }
     if (status)
         return report_err(job, MR_DID_GIVE_BACK, &err);
+    mr_log(MR_LOG_INFO, "settled", "job=%s attempt=%u found=%s", job->id,
+        job->attempt->number, mr_status_name(job->attempt->finish.status));
     return report_stored(job);
 }
 

@@ -120,7 +120,7 @@ static const struct minimum {
     {"fault.db-backend", {0, 1, 1}},
     {"restarts", {0, 1, 10}},
     {"redeliveries", {0, 1, 10}},
-    {"finishes_refused", {0, 0, 1}},
+    {"refused_finishes", {0, 0, 1}},
     {"in_doubt_settled", {0, 0, 1}},
 };
 

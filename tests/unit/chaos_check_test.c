@@ -78,7 +78,7 @@ START_TEST(figures_are_counted)
     ck_assert_int_eq((int)figure("redeliveries"), 1);
     ck_assert_int_eq((int)figure("kills"), 1);
     ck_assert_int_eq((int)figure("fault.kill-worker"), 1);
-    ck_assert_int_eq((int)figure("finishes_refused"), 3);
+    ck_assert_int_eq((int)figure("refused_finishes"), 3);
     ck_assert_int_eq((int)figure("restarts"), 1);
     ck_assert_int_eq((int)figure("restart_max_ms"), 2000); /* 7000 us to 2007000 us */
     ck_assert_int_eq((int)(figure("drain_s") * 10), 15);

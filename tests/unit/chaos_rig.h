@@ -227,7 +227,7 @@ setup(void)
     write_starts();
     append("faults.log", "7000 kill-worker fire pid=11\n8000 kill-worker heal pid=12\n");
     append("faults.log", "3000000 drain fire\n4500000 drain heal all is finished\n");
-    append("counters.log", "finishes_refused 3\nin_doubt_settled 2\n");
+    append("counters.log", "refused_finishes 3\nin_doubt_settled 2\n");
     report = calloc(1, sizeof *report);
     ck_assert_ptr_nonnull(report);
 }
