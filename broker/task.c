@@ -176,6 +176,7 @@ mr_task_add_found(struct mr_task *task, const struct mr_found *found)
         return false;
     *copy = *found;
     if (!mr_arena_copy(task->arena, found->text, &copy->text) ||
+        !mr_arena_copy(task->arena, found->losses, &copy->losses) ||
         !mr_arena_copy(task->arena, found->body, &copy->body))
         return false;
     task->found_count++;

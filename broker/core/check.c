@@ -203,19 +203,21 @@ static uint32_t
 check_worker(const struct mr_core *core, uint32_t number)
 {
     const struct mr_peer *peer = &core->peers[number];
-    uint32_t count = 0, offered = 0, running = 0, suspects = 0;
+    uint32_t count = 0, offered = 0, running = 0, suspects = 0, last = 0;
 
     for (uint32_t slot = peer->jobs; slot; slot = mr_job_at(core, slot)->next) {
         MR_ASSERT(mr_job_at(core, slot)->state == MR_JOB_SENT);
         MR_ASSERT(mr_job_at(core, slot)->peer == number);
         offered += mr_roster_offer(core, number, mr_job_at(core, slot)->kind) != NULL;
         suspects += mr_job_is_suspect(core, mr_job_at(core, slot));
+        last = slot;
         count++;
     }
     for (uint32_t i = 0; i < peer->offer_count; i++)
         running += peer->offers[i].running;
     MR_ASSERT(count == peer->held && running == offered);
     MR_ASSERT(suspects == peer->suspects);
+    MR_ASSERT(!count || last == peer->oldest_job);
     MR_ASSERT(peer->sent <= peer->credit); /* never overdrawn */
     MR_ASSERT(core->peers[peer->next].prev == number);
     return count;

@@ -48,7 +48,7 @@ mr_core_conf_default(struct mr_core_conf *conf)
         .backoff_factor_percent = 200,
         .backoff_jitter_percent = 20,
         .timeout_slack_ms = 5000,
-        .losses_max = 5,
+        .losses_max = 3,
         .id_past_ms = INT64_C(7) * 24 * 3600 * 1000,
         .id_future_ms = 60 * 1000,
         .refuses_unknown_kinds = true,

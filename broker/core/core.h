@@ -58,7 +58,9 @@ struct mr_core_conf {
     uint32_t attempts_max, timeout_ms, backoff_base_ms, backoff_cap_ms; /* defaults */
     uint32_t backoff_factor_percent, backoff_jitter_percent;            /* defaults */
     uint32_t timeout_slack_ms; /* the worker enforces a timeout; so much later we do */
-    uint32_t losses_max; /* a job that was lost that often is quarantined (failed) */
+    /* A job that was running so often when its worker or its process ended is quarantined
+     * (failed). What was only queued in that worker is lost, too, but not to blame. */
+    uint32_t losses_max;
     int64_t id_past_ms, id_future_ms; /* how far an id's time may be from now */
     bool refuses_unknown_kinds;
     uint64_t seed; /* of the jitter */

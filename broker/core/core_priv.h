@@ -44,6 +44,7 @@ enum mr_job_state {
 #define MR_JOB_SNOOZED 512u  /* WAITING: because it asked for it */
 #define MR_JOB_DOUBTED 1024u /* CHECKING: the database did not know it; asked once more */
 #define MR_JOB_CRASHED 2048u /* LOST: its process ended, the worker goes on */
+#define MR_JOB_UNSTARTED 4096u /* LOST: it was only queued in its worker */
 
 struct mr_job {
     struct mr_uuid id; /* first: the key */
@@ -130,6 +131,7 @@ struct mr_peer {
     /* workers */
     struct mr_uuid instance;
     uint32_t threads, held, jobs; /* jobs: first of its list, newest first */
+    uint32_t oldest_job;          /* last of its list */
     uint32_t suspects;            /* of those held: see mr_job_is_suspect */
     uint64_t credit, sent;        /* since WELCOME */
     struct mr_offered *offers;
@@ -244,7 +246,7 @@ mr_u32_min(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* Lost with its workers so often that it may be what ends them. A worker gets one such job at a
+/* Was running when its worker or its process ended so often that it may be what ends them. A worker gets one such job at a
  * time: the others that were lost with it are not lost again because of it. */
 static inline bool
 mr_job_is_suspect(const struct mr_core *core, const struct mr_job *job)

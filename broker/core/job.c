@@ -339,7 +339,7 @@ static void
 leave_checking(struct mr_core *core, uint32_t slot)
 {
     mr_job_at(core, slot)->flags &=
-        (uint16_t) ~(MR_JOB_LOST | MR_JOB_DOUBTED | MR_JOB_CRASHED);
+        (uint16_t) ~(MR_JOB_LOST | MR_JOB_DOUBTED | MR_JOB_CRASHED | MR_JOB_UNSTARTED);
 }
 
 typedef void (*state_fn)(struct mr_core *core, uint32_t slot);
@@ -350,7 +350,8 @@ static const struct {
     uint32_t to;          /* the states that may follow, as bits */
 } states[MR_JOB_STATES] = {
     [MR_JOB_FREE] = {NULL, NULL,
-        TO(STORING) | TO(RECOVERED) | TO(WAITING) | TO(READY) | TO(SETTLING)},
+        TO(STORING) | TO(RECOVERED) | TO(WAITING) | TO(READY) | TO(SETTLING) |
+            TO(CHECKING)},
     [MR_JOB_STORING] = {join_storing, leave_storing,
         TO(FREE) | TO(WAITING) | TO(READY) | TO(SETTLING) | TO(CHECKING)},
     [MR_JOB_WAITING] = {join_waiting, leave_waiting, TO(READY) | TO(SETTLING)},
@@ -359,9 +360,9 @@ static const struct {
     [MR_JOB_SETTLING] = {NULL, leave_settling,
         TO(FREE) | TO(WAITING) | TO(READY) | TO(SETTLING) | TO(CHECKING)},
     [MR_JOB_RECOVERED] = {join_recovered, leave_recovered,
-        TO(SENT) | TO(WAITING) | TO(READY) | TO(SETTLING)},
+        TO(SENT) | TO(WAITING) | TO(READY) | TO(SETTLING) | TO(CHECKING)},
     [MR_JOB_CHECKING] = {NULL, leave_checking,
-        TO(FREE) | TO(WAITING) | TO(READY) | TO(SETTLING)},
+        TO(FREE) | TO(WAITING) | TO(READY) | TO(SETTLING) | TO(CHECKING)},
 };
 #undef TO
 

@@ -57,6 +57,7 @@ mr_recover_adopt(struct mr_core *core, uint32_t slot, uint32_t peer, uint32_t at
     job->attempt = attempt;
     job->peer = peer;
     mr_job_move(core, slot, MR_JOB_SENT);
+    mr_roster_set_oldest(core, slot); /* a BEAT names the newest first */
 }
 
 static void

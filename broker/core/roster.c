@@ -163,11 +163,44 @@ mr_roster_hold(struct mr_core *core, uint32_t slot)
     job->next = peer->jobs;
     if (peer->jobs)
         mr_job_at(core, peer->jobs)->prev = slot;
+    else
+        peer->oldest_job = slot;
     peer->jobs = slot;
     peer->held++;
     peer->suspects += mr_job_is_suspect(core, job);
     if (offer)
         offer->running++;
+}
+
+static void
+unlink_held(struct mr_core *core, struct mr_job *job)
+{
+    struct mr_peer *peer = &core->peers[job->peer];
+
+    if (job->prev)
+        mr_job_at(core, job->prev)->next = job->next;
+    else
+        peer->jobs = job->next;
+    if (job->next)
+        mr_job_at(core, job->next)->prev = job->prev;
+    else
+        peer->oldest_job = job->prev;
+    job->prev = job->next = 0;
+}
+
+void
+mr_roster_set_oldest(struct mr_core *core, uint32_t slot)
+{
+    struct mr_job *job = mr_job_at(core, slot);
+    struct mr_peer *peer = &core->peers[job->peer];
+
+    unlink_held(core, job);
+    job->prev = peer->oldest_job;
+    if (job->prev)
+        mr_job_at(core, job->prev)->next = slot;
+    else
+        peer->jobs = slot;
+    peer->oldest_job = slot;
 }
 
 void
@@ -177,13 +210,7 @@ mr_roster_release(struct mr_core *core, uint32_t slot)
     struct mr_peer *peer = &core->peers[job->peer];
     struct mr_offered *offer = mr_roster_offer(core, job->peer, job->kind);
 
-    if (job->prev)
-        mr_job_at(core, job->prev)->next = job->next;
-    else
-        peer->jobs = job->next;
-    if (job->next)
-        mr_job_at(core, job->next)->prev = job->prev;
-    job->prev = job->next = 0;
+    unlink_held(core, job);
     peer->suspects -= mr_job_is_suspect(core, job);
     if (--peer->held == 0)
         peer->timeout_max_ms = 0;
@@ -237,26 +264,38 @@ wipe(struct mr_core *core, uint32_t number)
 }
 
 /* What the worker held when it was last heard is taken for lost, newest first, so that the
- * oldest is at the front of its lane in the end. */
+ * oldest is at the front of its lane in the end. A worker starts attempts in the order in which
+ * it was sent them, a thread each: what is behind as many older ones as it has threads was only
+ * queued. One that has run and waits for its report's way counts as one of these; so a job may
+ * rarely be taken for queued that was running, never often enough to end workers for ever. */
 static void
-lose_held(
-    struct mr_core *core, uint32_t number, struct mr_span reason, bool only_unconfirmed)
+lose_all(struct mr_core *core, uint32_t number, struct mr_span reason)
+{
+    uint32_t older = core->peers[number].held;
+    uint32_t next;
+
+    if (core->peers[number].jobs)
+        mr_say_end_sessions(core, core->peers[number].instance);
+    for (uint32_t slot = core->peers[number].jobs; slot; slot = next) {
+        next = mr_job_at(core, slot)->next;
+        older--;
+        mr_settle_lost(core, slot, reason, older < core->peers[number].threads);
+    }
+}
+
+/* The worker lives and does not have them: JOBS was lost with the connection. */
+static void
+lose_unconfirmed(struct mr_core *core, uint32_t number)
 {
     uint32_t next;
 
     for (uint32_t slot = core->peers[number].jobs; slot; slot = next) {
         next = mr_job_at(core, slot)->next;
-        if (!only_unconfirmed || mr_job_at(core, slot)->flags & MR_JOB_UNCONFIRMED)
-            mr_settle_lost(core, slot, reason);
+        if (mr_job_at(core, slot)->flags & MR_JOB_UNCONFIRMED)
+            mr_settle_lost(core, slot,
+                mr_span_str("its worker did not know of it after it connected again"),
+                false);
     }
-}
-
-static void
-lose_all(struct mr_core *core, uint32_t number, struct mr_span reason)
-{
-    if (core->peers[number].jobs)
-        mr_say_end_sessions(core, core->peers[number].instance);
-    lose_held(core, number, reason, false);
 }
 
 enum mr_status
@@ -420,9 +459,7 @@ give_up_unconfirmed(struct mr_core *core)
 
         if (peer->confirm_us && peer->confirm_us <= core->now.mono_us) {
             peer->confirm_us = 0;
-            lose_held(core, number,
-                mr_span_str("its worker did not know of it after it connected again"),
-                true);
+            lose_unconfirmed(core, number);
         }
         if (peer->confirm_us && peer->confirm_us < earliest)
             earliest = peer->confirm_us;

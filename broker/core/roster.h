@@ -31,7 +31,11 @@ int64_t mr_roster_next_us(const struct mr_core *core);
 
 /* A job goes to the worker's list (job->peer is set) or leaves it. */
 void mr_roster_hold(struct mr_core *core, uint32_t job_slot);
+/* A held job to the other end of the list: older than all others. */
+void mr_roster_is_oldest(struct mr_core *core, uint32_t slot);
 void mr_roster_release(struct mr_core *core, uint32_t job_slot);
+/* It was sent before all others that its worker holds. */
+void mr_roster_set_oldest(struct mr_core *core, uint32_t job_slot);
 
 /* NULL if the worker does not offer the kind. */
 struct mr_offered *mr_roster_offer(

@@ -31,7 +31,9 @@ mr_settle_attempt(
         .started_at_us = from->started_at_us,
         .finished_at_us = from->finished_at_us};
 
-    if (!op.started_at_us)
+    if (from->is_unstarted)
+        op.started_at_us = 0;
+    else if (!op.started_at_us)
         op.started_at_us = mr_core_wall_of(core, job->sent_us);
     if (!op.finished_at_us)
         op.finished_at_us = core->now.wall_us;
@@ -86,12 +88,19 @@ mr_settle_failure(struct mr_core *core, uint32_t slot,
 }
 
 void
-mr_settle_lost(struct mr_core *core, uint32_t slot, struct mr_span reason)
+mr_settle_lost(
+    struct mr_core *core, uint32_t slot, struct mr_span reason, bool was_running)
 {
+    char text[256];
+
+    (void)snprintf(text, sizeof text, "%.*s%s", (int)mr_span_cut(reason, 200).n,
+        (const char *)reason.p, was_running ? "" : "; it had not started");
     core->stats.lost++;
     mr_settle_attempt(core, slot,
-        &(struct mr_settle_attempt){.outcome = MR_ATTEMPT_LOST, .text = reason});
-    mr_job_at(core, slot)->flags |= MR_JOB_LOST;
+        &(struct mr_settle_attempt){.outcome = MR_ATTEMPT_LOST,
+            .text = mr_span_str(text),
+            .is_unstarted = !was_running});
+    mr_job_at(core, slot)->flags |= MR_JOB_LOST | (was_running ? 0 : MR_JOB_UNSTARTED);
 }
 
 void
@@ -351,22 +360,41 @@ mr_settle_exhausted(struct mr_core *core, uint32_t slot)
 
     if (job->flags & MR_JOB_CANCEL)
         return false;
-    if (job->losses >= core->conf.losses_max) {
-        core->stats.quarantined++;
-        (void)snprintf(text, sizeof text, "quarantined: lost with its worker %u times",
-            (unsigned)job->losses);
-    } else if (job->failures && job->failures >= mr_job_policy(core, slot).attempts_max) {
-        (void)snprintf(text, sizeof text, "failed %u times; its attempts say how",
-            (unsigned)job->failures);
-    } else {
-        return false;
+    if (job->losses >=
+        core->conf.losses_max) { /* with which workers, the database knows */
+        mr_job_move(core, slot, MR_JOB_CHECKING);
+        mr_say_find(core, job->id);
+        return true;
     }
+    if (!job->failures || job->failures < mr_job_policy(core, slot).attempts_max)
+        return false;
+    (void)snprintf(text, sizeof text, "failed %u times; its attempts say how",
+        (unsigned)job->failures);
     mr_settle_result(core, slot, MR_FAILED, mr_span_str(text));
     return true;
 }
 
 static void
-on_not_finished(struct mr_core *core, uint32_t slot)
+quarantine(struct mr_core *core, uint32_t slot, struct mr_span losses)
+{
+    const struct mr_job *job = mr_job_at(core, slot);
+    char text[MR_ERROR_BYTES_MAX], id[MR_UUID_TEXT_MAX];
+
+    core->stats.quarantined++;
+    (void)snprintf(text, sizeof text,
+        "quarantined: %u times its worker or its process ended while it ran%s%.*s%s. "
+        "Look "
+        "what in it ends a process; to see it again, run it in a worker of its own "
+        "(--threads 1): millrace redrive %s",
+        (unsigned)job->losses, losses.n ? " (" : "",
+        (int)mr_span_cut(losses, MR_ERROR_BYTES_MAX / 2).n,
+        losses.n ? (const char *)losses.p : "", losses.n ? ")" : "",
+        mr_uuid_format(job->id, id));
+    mr_settle_result(core, slot, MR_FAILED, mr_span_str(text));
+}
+
+static void
+on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
 {
     struct mr_job *job = mr_job_at(core, slot);
     struct mr_event event = {.id = job->id,
@@ -376,16 +404,17 @@ on_not_finished(struct mr_core *core, uint32_t slot)
                                                         : "lost with its worker"),
         .at_us = core->now.wall_us};
 
-    if (!(job->flags & MR_JOB_LOST)) {
-        mr_job_route(core, slot);
+    if ((job->flags & (MR_JOB_LOST | MR_JOB_UNSTARTED)) == MR_JOB_LOST &&
+        job->losses < UINT16_MAX)
+        job->losses++;
+    if (job->losses >= core->conf.losses_max && !(job->flags & MR_JOB_CANCEL)) {
+        quarantine(core, slot, losses);
         return;
     }
-    if (job->losses < UINT16_MAX)
-        job->losses++;
-    if (mr_settle_exhausted(core, slot))
-        return;
-    mr_watch_tell(core, &event);
-    job->flags |= MR_JOB_RETURNED;
+    if (job->flags & MR_JOB_LOST) {
+        mr_watch_tell(core, &event);
+        job->flags |= MR_JOB_RETURNED;
+    }
     mr_job_route(core, slot);
 }
 
@@ -409,7 +438,7 @@ mr_settle_found(struct mr_core *core, const struct mr_found *found)
                 .body = found->body,
                 .at_us = found->finished_at_us});
     } else if (found->exists) {
-        on_not_finished(core, slot);
+        on_not_finished(core, slot, found->losses);
     } else if (!(mr_job_at(core, slot)->flags & MR_JOB_DOUBTED)) {
         mr_job_at(core, slot)->flags |= MR_JOB_DOUBTED;
         mr_say_find(

@@ -14,6 +14,7 @@ struct mr_settle_attempt {
     int64_t started_at_us, finished_at_us; /* wall; 0: as far as the broker knows */
     uint32_t delay_ms;                     /* until the next one */
     bool is_last;                          /* there is no next one: retry_at stays null */
+    bool is_unstarted;                     /* it was only queued: started_at stays null */
 };
 
 /* SENT -> SETTLING with a row in `attempt`. */
@@ -29,11 +30,13 @@ void mr_settle_failure(struct mr_core *core, uint32_t slot,
     const struct mr_settle_attempt *attempt, bool is_for_good);
 
 /* For a job that comes from the database: its last attempt's row was stored, and the broker
- * died before the result's. True: it failed. */
+ * died before the result's. True: it fails. */
 bool mr_settle_exhausted(struct mr_core *core, uint32_t slot);
 
-/* Nobody knows whether it committed: the database is asked before it runs again. */
-void mr_settle_lost(struct mr_core *core, uint32_t slot, struct mr_span reason);
+/* Nobody knows whether it committed: the database is asked before it runs again. What was
+ * running counts towards quarantine. */
+void mr_settle_lost(
+    struct mr_core *core, uint32_t slot, struct mr_span reason, bool was_running);
 void mr_settle_crashed(
     struct mr_core *core, uint32_t slot, const struct mr_settle_attempt *attempt);
 

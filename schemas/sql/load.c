@@ -266,7 +266,10 @@ enum {
     FIND_ATTEMPT,
     FIND_FINISHED_AT,
     FIND_ERROR,
-    FIND_BODY
+    FIND_BODY,
+    FIND_BODY_IS_LEFT_OUT,
+    FIND_WORKER,
+    FIND_LOSSES
 };
 
 struct finding {
@@ -288,6 +291,7 @@ on_found(void *context, const struct pg_result *row)
         .attempt = (uint32_t)mr_bin_int(row, 0, FIND_ATTEMPT),
         .text = mr_bin_span(row, 0, FIND_ERROR),
         .body = mr_bin_span(row, 0, FIND_BODY),
+        .losses = mr_bin_span(row, 0, FIND_LOSSES),
         .finished_at_us = mr_bin_time(row, 0, FIND_FINISHED_AT),
     };
 

@@ -65,7 +65,7 @@ struct mr_stored_job {
     int64_t submitted_at_us;
     uint32_t attempts;   /* highest attempt number recorded, snoozes included */
     uint32_t failures;   /* attempts that count against attempts_max */
-    uint32_t losses;     /* lost or crashed ones */
+    uint32_t losses;     /* lost or crashed ones that had started */
     int64_t retry_at_us; /* of the latest attempt row; 0: none */
 };
 
@@ -76,6 +76,7 @@ struct mr_found {
     enum mr_outcome outcome;
     uint32_t attempt;
     struct mr_span text, body; /* during the call only */
+    struct mr_span losses;     /* not finished: which attempts, how, on which workers */
     int64_t finished_at_us;
 };
 

@@ -18,7 +18,7 @@
     "a.attempts, a.failures, a.losses, a.retry_at "                                      \
     "from millrace.job j left join lateral (select max(attempt) as attempts, "           \
     "count(*) filter (where outcome in (1, 3)) as failures, "                            \
-    "count(*) filter (where outcome in (2, 5)) as losses, "                              \
+    "count(*) filter (where outcome in (2, 5) and started_at is not null) as losses, "   \
     "(array_agg(retry_at order by attempt desc))[1] as retry_at "                        \
     "from millrace.attempt where attempt.id = j.id) a on true "
 #define UNFINISHED "not exists (select from millrace.result r where r.id = j.id) "
@@ -56,10 +56,14 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_FIND] = {"mr_find", "look jobs up",
         "select f.n, f.is_job, f.outcome, f.attempt, f.finished_at, f.error, "
         "case when f.total <= $3 then f.body end, "
-        "f.body is not null and f.total > $3, f.worker "
+        "f.body is not null and f.total > $3, f.worker, f.losses "
         "from (select o.n, j.id is not null as is_job, r.outcome, r.attempt, "
         "r.finished_at, "
         "r.error, r.body, r.worker, "
+        "case when r.id is null then (select string_agg('attempt ' || attempt || ' ' || "
+        "millrace.attempt_word(outcome) || coalesce(' on ' || worker, ''), ', ' "
+        "order by attempt) from millrace.attempt where attempt.id = o.id "
+        "and outcome in (2, 5) and started_at is not null) end as losses, "
         "sum(octet_length(r.body)) over (order by o.n) as total "
         "from unnest($1, $2) o (n, id) " ONE_BY_ONE ") f order by f.n",
         MR_STMT_BOTH, {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), MR_BIN_INT8}},

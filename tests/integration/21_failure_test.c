@@ -104,18 +104,35 @@ START_TEST(frozen_worker)
 }
 END_TEST
 
-/* A job that ends its worker's process every time is given up; others go on. */
+/* A job that ends its worker's process three times is given up, with a reason; those that were
+ * queued behind it in that worker are lost as often and go on. */
 START_TEST(job_that_kills_workers)
 {
-    struct millrace_id id;
+    enum { OTHERS = 5 };
+    struct millrace_id id, others[OTHERS];
+    const char *const ahead[] = {"--prefetch", "8", NULL};
 
-    rig_broker(&rig, (const char *const[]){"--losses-max", "1", NULL});
-    rig_worker(&rig, 0, 1, NULL);
+    rig_broker(&rig, (const char *const[]){"--unknown-kinds", "accept", NULL});
     mr = rig_client(&rig);
     id = rig_submit(mr, "test.crash", NULL, 0);
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = rig_submit(mr, "test.noop", NULL, 0);
+    for (int worker = 0; worker < 3; worker++) {
+        rig_worker(&rig, worker, 1, ahead);
+        ck_assert(mr_proc_wait(&rig.workers[worker], RIG_WAIT_MS));
+    }
     rig_expect(mr, id, MILLRACE_FAILED);
-    rig_worker(&rig, 1, 1, NULL);
-    rig_expect(mr, rig_submit(mr, "test.noop", NULL, 0), MILLRACE_SUCCEEDED);
+    rig_worker(&rig, 3, 1, NULL);
+    for (int i = 0; i < OTHERS; i++)
+        rig_expect(mr, others[i], MILLRACE_SUCCEEDED);
+    ck_assert_int_eq(
+        rig_int(&rig,
+            "select count(*) from millrace.result where error like 'quarantined: 3 times "
+            "%(attempt 1 lost on w0, attempt 2 lost on w1, attempt 3 lost on w2)%' and "
+            "error like '%millrace redrive ' || id"),
+        1);
+    ck_assert_int_gt(rig_int(&rig, LOST " and started_at is null"), 0);
+    ck_assert_int_eq(rig_int(&rig, LOST " and started_at is not null"), 3);
 }
 END_TEST
 

@@ -95,7 +95,8 @@ store_attempt(struct sim *sim, struct sim_request *request)
     if (attempt > job->attempts)
         job->attempts = attempt;
     job->retry_at_us = request->op.retry_at_us;
-    job->losses += request->op.attempt_outcome == MR_ATTEMPT_LOST;
+    job->losses +=
+        request->op.attempt_outcome == MR_ATTEMPT_LOST && request->op.started_at_us != 0;
     job->failures += request->op.attempt_outcome == MR_ATTEMPT_FAILED ||
                      request->op.attempt_outcome == MR_ATTEMPT_TIMED_OUT;
 }

@@ -394,15 +394,17 @@ START_TEST(what_had_failed_for_the_last_time_stays_failed)
     struct rig rig;
     struct mr_stored_job spent = {.attempts = 5, .failures = 5};
     struct mr_stored_job lost = {.attempts = 5, .losses = 5};
+    struct mr_uuid id;
 
     start_loading(&rig);
     load(&rig, &spent);
-    load(&rig, &lost);
+    id = load(&rig, &lost);
     mr_core_load_done(rig.core, rig.now);
     rig_worker(&rig, 2, 4, 4, NULL);
     rig_move(&rig, 1000000);
     rig_tick(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
+    rig_answer_find(&rig, id, false);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_STORE), 2);
     rig_commit(&rig);
     ck_assert_uint_eq(rig_stats(&rig).failed, 2);

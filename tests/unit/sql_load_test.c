@@ -139,23 +139,28 @@ START_TEST(every_field_comes_back)
 }
 END_TEST
 
-/* Failed and timed out count as failures, lost and crashed as losses, snoozed as neither. */
+/* Failed and timed out count as failures, lost and crashed as losses if they had started,
+ * snoozed as neither. */
 START_TEST(attempts_are_summed_up)
 {
-    struct mr_store_op ops[6];
+    struct mr_store_op ops[7];
     struct mr_uuid after = {{0}};
 
     ops[0] = pg_fixture_job();
-    for (int i = 1; i <= 5; i++) {
+    for (int i = 1; i <= 6; i++) {
         ops[i] = (struct mr_store_op){.type = MR_STORE_ATTEMPT,
             .id = ops[0].id,
             .attempt = (uint32_t)i,
             .attempt_outcome = (enum mr_attempt_outcome)i,
+            .started_at_us = INT64_C(1645557741000000) + i,
             .retry_at_us = INT64_C(1645557742000000) + i};
     }
-    pg_fixture_must_commit(store, ops, 6);
+    ops[6].attempt_outcome = MR_ATTEMPT_LOST;
+    ops[6].started_at_us = 0; /* it was only queued in the worker that was lost */
+    ops[6].retry_at_us = INT64_C(1645557742000005);
+    pg_fixture_must_commit(store, ops, 7);
     load(&after, 10, false);
-    ck_assert_uint_eq(seen.jobs[0].attempts, 5);
+    ck_assert_uint_eq(seen.jobs[0].attempts, 6);
     ck_assert_uint_eq(seen.jobs[0].failures, 2);
     ck_assert_uint_eq(seen.jobs[0].losses, 2);
     ck_assert_int_eq(seen.jobs[0].retry_at_us, INT64_C(1645557742000005));
