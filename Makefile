@@ -107,7 +107,8 @@ SIM_SRC := $(filter-out %_test.c,$(call src,tests/sim))
 INTEGRATION := $(call test_bins,tests/integration/*_test.c)
 LONG := $(call test_bins,tests/integration/long_job.c)
 BENCH := $(call test_bins,tests/bench/*_bench.c)
-FUZZ := $(call test_bins,tests/fuzz/*_fuzz.c)
+VERBS := hello welcome ping bye error submit ack watch event credit jobs done beat revoke call reply
+FUZZ := $(sort $(call test_bins,tests/fuzz/*_fuzz.c) $(VERBS:%=$(B)/tests/fuzz/wire_%_fuzz))
 CHAOS := $(call test_bins,$(CHAOS_MAIN))
 EXAMPLES := $(call test_bins,tests/examples/*.c)
 LOADABLE := $(addsuffix .so,$(call test_bins,tests/loadable/*.c))
@@ -248,13 +249,22 @@ $(LOADABLE): $(B)/tests/%.so: tests/%.c $(wildcard worker/*.h)
 	$(Q)$(CC) $(CPPFLAGS) -Iworker $(CFLAGS) -shared -o $@ $< $(call pkg,libs,msgpack)
 
 # A harness is a libFuzzer entry point under clang; elsewhere the same file is linked with a
-# main() that replays files.
-FUZZ_MAIN := $(if $(filter fuzzer%,$(SAN)),,$(wildcard tests/fuzz/replay.c))
-$(FUZZ): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(FUZZ_MAIN)) $(LIBCORE) $(LIBMR)
-	$(call link,$(MR_LIBS))
+# main() that replays files. wire_VERB_fuzz is wire_verb.c for that verb.
+FUZZ_COMMON := $(call obj,tests/fuzz/fuzz.c tests/fuzz/$(if $(filter fuzzer%,$(SAN)),plant,replay).c)
+$(VERBS:%=$(B)/obj/tests/fuzz/wire_%_fuzz.o): $(B)/obj/tests/fuzz/wire_%_fuzz.o: \
+    tests/fuzz/wire_verb.c $(B)/flags
+	$(call say,CC,$< ($*))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -DVERB='"$*"' $(CFLAGS) -MMD -MP -c -o $@ $<
+
+define fuzz
+$(1): $(1:$(B)/tests/%=$(B)/obj/tests/%.o) $(FUZZ_COMMON) $(ARCHIVES_$(call room,$(1))) $(LIBMR)
+	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS))
+endef
+$(foreach t,$(FUZZ),$(eval $(call fuzz,$t)))
 
 .PHONY: tests test test-built unit
-tests: $(UNIT) $(SIM) $(INTEGRATION) $(LONG) $(CHAOS) $(EXAMPLES) $(LOADABLE) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ))
+tests: $(UNIT) $(SIM) $(INTEGRATION) $(LONG) $(CHAOS) $(EXAMPLES) $(LOADABLE) $(FUZZ)
 
 RUN_TESTS = B=$(B) PYTHON=$(PYTHON) tests/run_tests.sh
 
@@ -262,7 +272,7 @@ unit: $(UNIT) $(SIM)
 	$(Q)$(RUN_TESTS) $(UNIT) $(SIM)
 
 test-built: all tests
-	$(Q)$(RUN_TESTS) $(UNIT) $(SIM) $(INTEGRATION)
+	$(Q)$(RUN_TESTS) $(UNIT) $(SIM) $(FUZZ) $(INTEGRATION)
 
 # pkg-config is asked when make starts, so what needs fresh packages runs in a second make.
 test: deps
@@ -290,7 +300,7 @@ $(BENCH:$(B)/tests/bench/%_bench=bench-%): bench-%: all $(B)/tests/bench/%_bench
 asan: deps
 	$(Q)$(AGAIN) asan-built B=build-asan SAN=address,undefined
 asan-built: all tests
-	$(Q)CK_FORK=no $(RUN_TESTS) $(UNIT) $(SIM)
+	$(Q)CK_FORK=no $(RUN_TESTS) $(UNIT) $(SIM) $(FUZZ)
 	$(Q)$(RUN_TESTS) $(INTEGRATION)
 
 # libzmq and libpq are not instrumented: what runs here is what has no foreign threads in it.
@@ -305,9 +315,8 @@ fuzz: deps-dev
 	    SAN=fuzzer-no-link,address,undefined
 fuzz-built: LDFLAGS += -fsanitize=fuzzer
 fuzz-built: $(FUZZ)
-	$(Q)for f in $(FUZZ); do c=$(B)/corpus/$$(basename "$$f"); mkdir -p "$$c"; \
-	    "$$f" -max_total_time=$(FUZZ_S) -print_final_stats=1 -artifact_prefix="$$c-" "$$c" \
-	    $$(ls -d tests/fuzz/corpus 2>/dev/null) || exit 1; done
+	$(Q)B=$(B) FUZZ_S=$(FUZZ_S) JOBS=$(JOBS) tests/fuzz/run.sh $(if $(ONLY),$(filter \
+	    $(ONLY:%=$(B)/tests/fuzz/%_fuzz),$(FUZZ)),$(FUZZ))
 
 # ---- Everyday --------------------------------------------------------------------------------
 
@@ -375,7 +384,7 @@ help:
 	@echo 'make long-job   SECONDS_LONG=600: no live job is rescued while all processors are busy'
 	@echo 'make asan       tests under address and undefined behaviour sanitizers'
 	@echo 'make tsan       core and base under the thread sanitizer'
-	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds'
+	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds (ONLY="wire_scan road_map")'
 	@echo 'make deps       install what is missing (root), or print the line that does'
 	@echo 'make lint       rules of the house (TIDY=1: with clang-tidy)'
 	@echo 'make fmt fmt-check compile_commands.json install uninstall clean'

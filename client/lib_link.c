@@ -149,8 +149,8 @@ end_overdue(struct mr_lib_link *link, int64_t now)
         link->next_deadline_us = now + SCAN_US;
 }
 
-static void
-admit(struct mr_lib_link *link, struct mr_lib_req *req)
+void
+mr_lib_link_admit(struct mr_lib_link *link, struct mr_lib_req *req)
 {
     if (req->type == MR_LIB_STOP) {
         link->is_stopping = true;
@@ -408,8 +408,8 @@ static const struct {
     [MR_REPLY] = {on_reply, true},
 };
 
-static void
-on_frame(struct mr_lib_link *link, struct mr_span frame, int64_t now)
+void
+mr_lib_link_frame(struct mr_lib_link *link, struct mr_span frame, int64_t now)
 {
     struct mr_msg msg;
 
@@ -437,7 +437,7 @@ receive_one(struct mr_lib_link *link, int64_t now)
     }
     is_alone = !zmq_msg_more(&frame);
     if (is_alone)
-        on_frame(link, mr_span(zmq_msg_data(&frame), zmq_msg_size(&frame)), now);
+        mr_lib_link_frame(link, mr_span(zmq_msg_data(&frame), zmq_msg_size(&frame)), now);
     /* Messages of more frames are not ours: swallowed to their end. */
     while (zmq_msg_more(&frame))
         if (zmq_msg_recv(&frame, link->socket, ZMQ_DONTWAIT) < 0 && errno != EINTR)
@@ -517,23 +517,9 @@ sleep_until_due(struct mr_lib_link *link)
     (void)zmq_poll(items, count, poll_ms(link, now_us()));
 }
 
-static void
-turn(struct mr_lib_link *link)
+void
+mr_lib_link_work(struct mr_lib_link *link, int64_t now)
 {
-    int64_t now = now_us();
-    struct mr_node *node;
-
-    mr_mailbox_hush(link->mr->inbox);
-    while ((node = mr_mailbox_take(link->mr->inbox)))
-        admit(link, (struct mr_lib_req *)(void *)node);
-    if (link->state == MR_LIB_DOWN && now >= link->next_try_us)
-        connect_next(link, now);
-    for (int i = 0; i < RECEIVE_MAX && link->socket && !link->fall; i++)
-        if (!receive_one(link, now))
-            break;
-    mr_lib_socket_listen(link);
-    if (link->socket && link->out.n && !link->fall)
-        mr_lib_link_send(link);
     keep_alive(link, now);
     if (link->fall)
         fall(link, now);
@@ -543,6 +529,26 @@ turn(struct mr_lib_link *link)
     mr_lib_watch_flush(link, now);
     if (link->fall)
         fall(link, now);
+}
+
+static void
+turn(struct mr_lib_link *link)
+{
+    int64_t now = now_us();
+    struct mr_node *node;
+
+    mr_mailbox_hush(link->mr->inbox);
+    while ((node = mr_mailbox_take(link->mr->inbox)))
+        mr_lib_link_admit(link, (struct mr_lib_req *)(void *)node);
+    if (link->state == MR_LIB_DOWN && now >= link->next_try_us)
+        connect_next(link, now);
+    for (int i = 0; i < RECEIVE_MAX && link->socket && !link->fall; i++)
+        if (!receive_one(link, now))
+            break;
+    mr_lib_socket_listen(link);
+    if (link->socket && link->out.n && !link->fall)
+        mr_lib_link_send(link);
+    mr_lib_link_work(link, now);
 }
 
 static void

@@ -167,6 +167,11 @@ void mr_lib_link_end(
 bool mr_lib_link_is_free(const struct mr_lib_link *link);
 /* Sends link->out, or keeps it until the socket takes it. */
 void mr_lib_link_send(struct mr_lib_link *link);
+/* A turn's parts that need no socket to read from: a new request (freed, or ended, by its owner
+ * later); a message of the broker; all that is due, sent as far as the socket takes it. */
+void mr_lib_link_admit(struct mr_lib_link *link, struct mr_lib_req *req);
+void mr_lib_link_frame(struct mr_lib_link *link, struct mr_span frame, int64_t now_us);
+void mr_lib_link_work(struct mr_lib_link *link, int64_t now_us);
 /* base * 2^n, at most cap, with jitter of a half. */
 int64_t mr_lib_link_backoff_us(
     struct mr_lib_link *link, unsigned n, int64_t base_us, int64_t cap_us);

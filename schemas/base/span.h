@@ -30,6 +30,14 @@ mr_span_str(const char *s)
     return (struct mr_span){(const uint8_t *)s, s ? strlen(s) : 0};
 }
 
+/* Behind its last byte; of an empty span its start, which may be NULL (to which C lets nobody add
+ * even 0). */
+static inline const uint8_t *
+mr_span_end(struct mr_span a)
+{
+    return a.n ? a.p + a.n : a.p;
+}
+
 static inline bool
 mr_span_eq(struct mr_span a, struct mr_span b)
 {

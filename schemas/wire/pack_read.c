@@ -5,7 +5,7 @@
 struct mr_rd
 mr_rd_open(struct mr_span bytes)
 {
-    return (struct mr_rd){bytes.p, bytes.p + bytes.n, MR_OK};
+    return (struct mr_rd){bytes.p, mr_span_end(bytes), MR_OK};
 }
 
 static void

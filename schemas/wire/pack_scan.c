@@ -106,7 +106,7 @@ is_utf8(const uint8_t *p, size_t n)
 enum mr_status
 mr_pack_scan(struct mr_span bytes, unsigned depth_max)
 {
-    const uint8_t *p = bytes.p, *end = bytes.p + bytes.n;
+    const uint8_t *p = bytes.p, *end = mr_span_end(bytes);
     uint64_t left[MR_PACK_SCAN_DEPTH] = {1}; /* values still to come, per level */
     unsigned depth = 0;
 

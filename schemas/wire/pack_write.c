@@ -100,8 +100,8 @@ put(struct mr_wr *wr, uint8_t first, uint64_t number, unsigned bytes)
 static void
 put_bytes(struct mr_wr *wr, struct mr_span v)
 {
-    uint8_t *at = room(wr, v.n);
-    if (at && v.n > 0)
+    uint8_t *at = v.n > 0 ? room(wr, v.n) : NULL;
+    if (at)
         memcpy(at, v.p, v.n);
 }
 

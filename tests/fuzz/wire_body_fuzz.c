@@ -4,11 +4,14 @@
  */
 #include <msgpack.h>
 
+#include "tests/fuzz/fuzz.h"
+
 #include "schemas/wire/body.h"
 #include "schemas/wire/limits.h"
 #include "schemas/wire/pack.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+const char *const fuzz_seeds[] = {"schemas/wire/vectors/submit_good.txt",
+    "schemas/wire/vectors/hello_good.txt", "schemas/wire/vectors/reply_good.txt", NULL};
 
 static void
 ask_for(const struct mr_body *body, const char *key)

@@ -214,7 +214,7 @@ static size_t
 read_seed(const char *verb, uint8_t *into, size_t room)
 {
     char path[256];
-    int n = snprintf(path, sizeof path, "tests/fuzz/corpus/%s", verb);
+    int n = snprintf(path, sizeof path, "tests/fuzz/corpus/wire_%s/first", verb);
 
     for (int i = 0; i < n; i++)
         if (path[i] >= 'A' && path[i] <= 'Z')

@@ -118,14 +118,15 @@ const struct mr_road_point *
 mr_road_shape(const struct mr_road *road, uint32_t edge, uint32_t *points)
 {
     *points = road->edges[edge].points;
-    return road->points + road->edges[edge].point;
+    /* Of a map without any shape there are no points to count from. */
+    return *points ? road->points + road->edges[edge].point : NULL;
 }
 
 const struct mr_road_lane *
 mr_road_lanes(const struct mr_road *road, uint32_t edge, uint32_t *lanes)
 {
     *lanes = road->edges[edge].lanes;
-    return road->lanes + road->edges[edge].lane;
+    return *lanes ? road->lanes + road->edges[edge].lane : NULL;
 }
 
 const struct mr_road_link *

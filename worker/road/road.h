@@ -52,7 +52,7 @@ uint32_t mr_road_street_names(const struct mr_road *road); /* different ones */
 /* The edge with that id, or MR_ROAD_NONE. O(log n). */
 uint32_t mr_road_find(const struct mr_road *road, const char *id);
 
-/* All borrowed from the map; `edge` must be below mr_road_edges(). */
+/* All borrowed from the map; `edge` must be below mr_road_edges(). NULL where there are none. */
 const char *mr_road_id(const struct mr_road *road, uint32_t edge);
 const char *mr_road_name(
     const struct mr_road *road, uint32_t edge); /* "" if it has none */
