@@ -318,6 +318,26 @@ fuzz-built: $(FUZZ)
 	$(Q)B=$(B) FUZZ_S=$(FUZZ_S) JOBS=$(JOBS) tests/fuzz/run.sh $(if $(ONLY),$(filter \
 	    $(ONLY:%=$(B)/tests/fuzz/%_fuzz),$(FUZZ)),$(FUZZ))
 
+# ---- Chaos -----------------------------------------------------------------------------------
+
+# Broker, workers, clients and PostgreSQL under a schedule of faults: tests/chaos/README.md.
+.PHONY: chaos chaos-built chaos-long chaos-long-built
+SEED ?= 1
+SEEDS ?= 20
+MINUTES ?= 2
+FAULTS ?=
+CHAOS_JOBS ?= 60000
+chaos: deps
+	$(Q)$(AGAIN) chaos-built
+chaos-built: all $(CHAOS) $(LOADABLE)
+	$(Q)$(B)/tests/chaos/chaos --seed $(SEED) --minutes $(MINUTES) --jobs $(CHAOS_JOBS) \
+	    --faults '$(FAULTS)'
+chaos-long: deps
+	$(Q)$(AGAIN) chaos-long-built
+chaos-long-built: all $(CHAOS) $(LOADABLE)
+	$(Q)B=$(B) SEED=$(SEED) SEEDS=$(SEEDS) MINUTES=$(MINUTES) JOBS=$(CHAOS_JOBS) \
+	    tests/chaos/long.sh
+
 # ---- Everyday --------------------------------------------------------------------------------
 
 .PHONY: deps deps-dev run run-built
