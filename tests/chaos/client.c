@@ -168,23 +168,31 @@ phase_of(enum mr_history_op op, int code)
 }
 
 static void
-start_submit(struct client *client, enum mr_history_op op, uint32_t number)
+make_job(struct client *client, enum mr_history_op op, uint32_t number,
+    struct mr_chaos_job *job, struct word *word)
 {
     const struct mr_chaos_client_options *options = client->options;
+
+    mr_chaos_job_make(job, options->seed, options->number, number, options->base_ms,
+        op == MR_HISTORY_FORGE);
+    word->kind = job->job.kind;
+    word->digest = mr_history_digest(job->job.args, job->job.args_bytes);
+}
+
+static void
+start_submit(struct client *client, enum mr_history_op op, uint32_t number)
+{
     struct mr_book_entry *entry = mr_book_entry(&client->book, number);
     int timeout_ms = mr_dice_below(&client->dice, 20) == 0 ? HASTY_MS : SUBMIT_MS;
     struct millrace_error error;
     struct mr_chaos_job job;
     struct word word = {.op = op, .number = number};
 
-    mr_chaos_job_make(&job, options->seed, options->number, number, options->base_ms,
-        op == MR_HISTORY_FORGE);
+    make_job(client, op, number, &job, &word);
     if (!entry->is_used)
         entry->id = job.job.id;
     entry->is_used = true;
     job.job.id = entry->id;
-    word.kind = job.job.kind;
-    word.digest = mr_history_digest(job.job.args, job.job.args_bytes);
     note(client, &word);
     word.code = millrace_submit_start(client->mr, &job.job, MILLRACE_UNTIL_DURABLE,
         timeout_ms, tag_of(op, number), &error);
@@ -266,12 +274,17 @@ do_what_is_due(struct client *client)
 /* ---- answers -------------------------------------------------------------------------------------- */
 
 static void
-on_submitted(struct client *client, enum mr_history_op op, uint32_t number, int code)
+on_submitted(struct client *client, struct word *word)
 {
-    if (is_durable(code) && op == MR_HISTORY_SUBMIT)
-        plan_more(client, number);
-    if (op != MR_HISTORY_FORGE && !is_durable(code) && !is_refusal(code))
-        put_later(client, MR_HISTORY_RESUBMIT, number, 100);
+    struct mr_chaos_job job;
+
+    make_job(client, word->op, word->number, &job, word);
+    note(client, word);
+    mr_chaos_job_free(&job);
+    if (is_durable(word->code) && word->op == MR_HISTORY_SUBMIT)
+        plan_more(client, word->number);
+    if (word->op != MR_HISTORY_FORGE && word->phase == MR_HISTORY_UNKNOWN)
+        put_later(client, MR_HISTORY_RESUBMIT, word->number, 100);
 }
 
 static void
@@ -288,11 +301,12 @@ take_answers(struct client *client)
 
         client->outstanding--;
         word.phase = phase_of(word.op, done.code);
-        if (word.op == MR_HISTORY_WATCH || done.code == MILLRACE_FINISHED)
+        if (word.op == MR_HISTORY_WATCH) {
             word.result = &done.result;
-        note(client, &word);
-        if (word.op != MR_HISTORY_WATCH)
-            on_submitted(client, word.op, word.number, done.code);
+            note(client, &word);
+        } else {
+            on_submitted(client, &word);
+        }
         millrace_result_free(&done.result);
     }
 }

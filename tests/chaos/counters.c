@@ -24,8 +24,8 @@ static const struct {
     {"refused_finishes", OF_DATABASE, " MR002 ERROR:"},
     {"backends_ended", OF_DATABASE, " 57P01 FATAL:"},
     {"in_doubt_settled", OF_WORKER, " settled "},
+    {"in_doubt_settled", OF_BROKER, " settled "},
     {"late_results", OF_WORKER, " late "},
-    {"broker_in_doubt", OF_BROKER, "no answer to a commit"},
     {"broker_lives", OF_BROKER, " serving "},
     {"worker_lives", OF_WORKER, " connected "},
 };
@@ -131,9 +131,11 @@ mr_counters_write(
     if (!file)
         return mr_err_set(err, MR_DENIED, "counters.log cannot be written", path, NULL);
     for (int i = 0; i < MR_COUNTERS_STATS; i++)
-        (void)fprintf(file, "%s %" PRId64 "\n", stats[i], book->sums[i]);
+        (void)fprintf(file, "broker.%s %" PRId64 "\n", stats[i], book->sums[i]);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         (void)fprintf(file, "%s %" PRId64 "\n", lines[i].name, count_in_logs(crew, i));
+    (void)fprintf(
+        file, "losses_max %s\ndrain_s_max %d\n", MR_CREW_LOSSES_MAX, MR_CREW_DRAIN_S_MAX);
     (void)fprintf(file, "surprises %" PRIu32 "\n", crew->surprises);
     return fclose(file) == 0
                ? MR_OK

@@ -10,6 +10,7 @@
 
 #include "schemas/base/clock.h"
 #include "schemas/sql/migrate.h"
+#include "tests/chaos/check.h"
 #include "tests/chaos/jobs.h"
 
 enum {
@@ -142,6 +143,8 @@ open_database(struct mr_crew *crew, struct mr_err *err)
         status = mr_migrate(crew->pg, "millrace", &applied, err);
     if (status == MR_OK)
         status = make_tables(crew, err);
+    if (status == MR_OK)
+        status = mr_chaos_watch(crew->pg, err);
     if (status == MR_OK && crew->net.has_namespaces)
         status = open_doors(crew, err);
     return status;
@@ -186,7 +189,7 @@ prepare_broker(struct mr_crew *crew, const struct mr_actor *actor, struct launch
     add(launch, "--lease-ms", "1000");
     add(launch, "--grace-ms", "1500");
     add(launch, "--sweep-ms", "500");
-    add(launch, "--losses-max", "8");
+    add(launch, "--losses-max", MR_CREW_LOSSES_MAX);
     return status;
 }
 

@@ -20,14 +20,27 @@ now_us(void)
 }
 
 static void
-note(const struct mr_faults *faults, const struct mr_strike *strike, const char *phase)
+write_line(const struct mr_faults *faults, const char *fault, const char *phase,
+    const char *detail)
 {
     char line[256];
-    int n = snprintf(line, sizeof line, "%" PRId64 "\t%s\t%s\t%s\n", now_us(),
-        mr_fault_name(strike->event.fault), phase, strike->detail);
+    int n = snprintf(
+        line, sizeof line, "%" PRId64 "\t%s\t%s\t%s\n", now_us(), fault, phase, detail);
 
     if (n > 0)
         (void)!write(faults->log, line, (size_t)n);
+}
+
+static void
+note(const struct mr_faults *faults, const struct mr_strike *strike, const char *phase)
+{
+    write_line(faults, mr_fault_name(strike->event.fault), phase, strike->detail);
+}
+
+void
+mr_faults_note_drain(struct mr_faults *faults, bool is_over)
+{
+    write_line(faults, "drain", is_over ? "heal" : "fire", "-");
 }
 
 /* ---- processes -------------------------------------------------------------------------------------- */

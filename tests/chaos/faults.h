@@ -45,6 +45,8 @@ void mr_faults_close(struct mr_faults *faults);
 /* What is due. One that nobody can suffer now (all of its victims are down) waits. */
 void mr_faults_turn(struct mr_faults *faults);
 bool mr_faults_is_over(const struct mr_faults *faults);
+/* The last two lines of faults.log: everything is healed; no job is left. */
+void mr_faults_note_drain(struct mr_faults *faults, bool is_over);
 /* At once. */
 void mr_faults_heal_all(struct mr_faults *faults);
 
