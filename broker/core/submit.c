@@ -252,6 +252,12 @@ recognise(
         is_same = mr_job_digest(core, job->payload) == mine->u.digest;
     else if (is_same)
         is_same = mr_span_eq(job->payload, mr_job_payload(mine));
+    if (!is_same && mine->state == MR_JOB_STORING) {
+        refuse(core, index, MR_BUSY,
+            "another job is being stored under this id; send it again to learn which one "
+            "the id belongs to");
+        return;
+    }
     if (!is_same) {
         refuse(core, index, MR_CONFLICT,
             "this id belongs to a job with another queue, kind or payload; make a new "

@@ -175,9 +175,10 @@ mr_watch_found(struct mr_core *core, const struct mr_found *found)
 {
     struct mr_event event = {.id = found->id, .type = MR_EVENT_NO_JOB};
 
-    /* In memory: submitted or loaded after the question was asked. */
-    if (mr_ids_find(&core->job_ids, &found->id) ||
-        (found->exists && !found->is_finished)) {
+    /* In memory: submitted or loaded after the question was asked. An end that is stored stands,
+     * whatever is in memory under that id (a forgery whose verdict is not here yet). */
+    if (!found->is_finished &&
+        (found->exists || mr_ids_find(&core->job_ids, &found->id))) {
         found_unfinished(core, found->id);
         return;
     }
@@ -224,7 +225,8 @@ mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on
             "the broker watches as many jobs as it can; ask again later");
         return;
     }
-    if (!slot) {
+    /* What is being stored may turn out to be there already, and finished. */
+    if (!slot || mr_job_at(core, slot)->state == MR_JOB_STORING) {
         mr_watch_ask(core, id);
         return;
     }

@@ -219,6 +219,29 @@ START_TEST(a_repeat_of_what_is_being_stored_waits_for_that_commit)
 }
 END_TEST
 
+/* Which of two bodies an id belongs to is not known before the first one's commit: the id may
+ * be an older job's, and the second body that job's own. */
+START_TEST(another_body_is_judged_when_the_first_is_stored)
+{
+    struct rig rig;
+    struct mr_job_new forged, job;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    forged = job = rig_job(&rig);
+    forged.payload = mr_span_str("\xc2");
+    rig_submit(&rig, 0, &forged);
+    rig_submit(&rig, MR_SUBMIT_RESENT, &job);
+    ck_assert_int_eq(verdict(&rig), MR_BUSY);
+    rig_answer(&rig, MR_CONFLICT);
+    ck_assert_int_eq(verdict(&rig), MR_CONFLICT);
+    rig_submit(&rig, MR_SUBMIT_RESENT, &job);
+    rig_answer(&rig, MR_FINISHED);
+    ck_assert_int_eq(verdict(&rig), MR_FINISHED);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(a_finished_job_submitted_again_gets_its_result)
 {
     struct rig rig;
@@ -461,6 +484,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_row_that_the_database_refuses_is_a_verdict_with_its_reason);
     tcase_add_test(tcase, the_same_again_is_known_and_another_body_is_a_conflict);
     tcase_add_test(tcase, a_repeat_of_what_is_being_stored_waits_for_that_commit);
+    tcase_add_test(tcase, another_body_is_judged_when_the_first_is_stored);
     tcase_add_test(tcase, a_finished_job_submitted_again_gets_its_result);
     tcase_add_test(tcase, a_known_row_brings_its_history);
     tcase_add_test(tcase, a_repeat_that_expired_meanwhile_is_judged_by_the_database);

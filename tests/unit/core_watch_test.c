@@ -206,6 +206,51 @@ START_TEST(watching_what_is_not_in_memory)
 }
 END_TEST
 
+/* Under a finished job's id somebody else's body is being stored, for which there will be a
+ * refusal. Whoever asks for the job meanwhile is told its end. */
+START_TEST(watching_a_finished_job_while_a_forgery_is_stored)
+{
+    struct rig rig;
+    struct mr_job_new forged;
+    struct mr_found found = {
+        .exists = true, .is_finished = true, .outcome = MR_SUCCEEDED};
+
+    rig_init(&rig);
+    rig_start(&rig);
+    forged = rig_job(&rig);
+    rig_submit(&rig, 0, &forged);
+    rig_forget(&rig);
+    mr_core_watch(rig.core, rig.now, 1, forged.id, true);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 0);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
+    found.id = forged.id;
+    mr_core_found(rig.core, rig.now, &found);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_FINISHED);
+    ck_assert_uint_eq(rig_stats(&rig).watches, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(watching_what_is_being_stored)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_found found = {.exists = false};
+
+    rig_init(&rig);
+    rig_start(&rig);
+    job = rig_job(&rig);
+    rig_submit(&rig, 0, &job);
+    rig_forget(&rig);
+    mr_core_watch(rig.core, rig.now, 1, job.id, true);
+    found.id = job.id;
+    mr_core_found(rig.core, rig.now, &found);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_WAITING);
+    ck_assert_uint_eq(rig_stats(&rig).watches, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 /* A client that left gets no ACK, and its number may be another's by then. */
 START_TEST(an_acknowledgement_is_for_the_session_that_asked)
 {
@@ -237,6 +282,8 @@ add(TCase *tcase)
     tcase_add_test(tcase, somebody_elses_result_stands_against_ours);
     tcase_add_test(tcase, watchers_hear_what_happens_until_they_leave);
     tcase_add_test(tcase, watching_what_is_not_in_memory);
+    tcase_add_test(tcase, watching_a_finished_job_while_a_forgery_is_stored);
+    tcase_add_test(tcase, watching_what_is_being_stored);
     tcase_add_test(tcase, an_acknowledgement_is_for_the_session_that_asked);
 }
 
