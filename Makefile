@@ -45,7 +45,7 @@ pkg = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 # System headers are not ours to warn about; the -D of ncurses would fight with ours.
 PKG_CFLAGS := $(patsubst -I%,-isystem%,$(call pkg,cflags-only-I,$(PACKAGES)))
 
-CPPFLAGS += -D_GNU_SOURCE -DMILLRACE_VERSION='"$(VERSION)"' -I. $(PKG_CFLAGS)
+CPPFLAGS += $(if $(MUTANTS),-DMR_MUTANTS) -D_GNU_SOURCE -DMILLRACE_VERSION='"$(VERSION)"' -I. $(PKG_CFLAGS)
 # PIC everywhere: the same objects go into programs (PIE) and into the shared library.
 CFLAGS += -std=c17 -fPIC -fno-semantic-interposition -pthread $(WARN) $(OPT)
 LDFLAGS += -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \

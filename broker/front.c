@@ -1,5 +1,7 @@
 #include "broker/verbs.h"
 
+#include "schemas/base/mutant.h"
+
 /* A message is taken whole or not at all: it is read once to judge it, then to act on it. */
 enum mr_status
 mr_front_on_submit(struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg)
@@ -24,6 +26,8 @@ mr_front_on_submit(struct mr_broker *broker, uint32_t peer, const struct mr_msg 
     while (again.jobs) {
         status = mr_get_submit_job(&again, &job);
         MR_ASSERT(status == MR_OK);
+        if (MR_MUTANT(resent_under_new_id) && again.flags & MR_SUBMIT_RESENT)
+            job.id.b[15] ^= 1;
         mr_core_submit_job(broker->core, broker->now, &job);
     }
     mr_core_submit_close(broker->core, broker->now);

@@ -1,5 +1,7 @@
 #include "broker/writer_run.h"
 
+#include "schemas/base/mutant.h"
+
 #define KINDS_LOADED_MAX 60000u
 #define QUEUES_LOADED_MAX 60000u
 
@@ -147,6 +149,8 @@ mr_writer_run(struct mr_store *store, struct mr_task *task)
     MR_ASSERT(run_of[task->type]);
     forget_answers(task);
     task->status = run_of[task->type](store, task);
+    if (MR_MUTANT(fenced_goes_on) && task->status == MR_FENCED)
+        task->status = MR_OK;
     return task->status;
 }
 

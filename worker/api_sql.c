@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "schemas/base/clock.h"
+#include "schemas/base/mutant.h"
 #include "worker/run.h"
 
 struct millrace_rows *
@@ -123,6 +124,19 @@ mistake_in(const struct millrace_job *job, const char *label,
     return NULL;
 }
 
+/* Mutant: in a transaction of its own. */
+static enum mr_status
+put_apart(struct millrace_job *job, const struct mr_job_new *new_job, struct mr_err *err)
+{
+    struct mr_db db = {.conninfo = job->conf.db->conninfo, .name = job->conf.db->name};
+    enum mr_status status = mr_db_get(&db, err);
+
+    if (status == MR_OK)
+        status = mr_inbox_put(db.pg, new_job, mr_span_str(job->id), err);
+    mr_db_close(&db);
+    return status;
+}
+
 bool
 millrace_submit(struct millrace_job *job, const char *label,
     const struct millrace_follow_up *follow_up, char *id_out)
@@ -154,7 +168,9 @@ millrace_submit(struct millrace_job *job, const char *label,
     }
     if (!mr_run_begin(job))
         return false;
-    status = mr_inbox_put(job->conf.db->pg, &new_job, mr_span_str(job->id), &err);
+    status = MR_MUTANT(child_apart)
+                 ? put_apart(job, &new_job, &err)
+                 : mr_inbox_put(job->conf.db->pg, &new_job, mr_span_str(job->id), &err);
     if (status) {
         mr_run_sql_failed(job, status, &err);
         return false;

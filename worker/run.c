@@ -6,6 +6,7 @@
 
 #include "schemas/base/clock.h"
 #include "schemas/base/log.h"
+#include "schemas/base/mutant.h"
 #include "schemas/sql/finish.h"
 #include "schemas/wire/pack.h"
 
@@ -237,6 +238,8 @@ settle(struct millrace_job *job)
     }
     if (status)
         return report_err(job, MR_DID_GIVE_BACK, &err);
+    if (MR_MUTANT(doubt_committed))
+        job->attempt->finish.status = MR_OK;
     mr_log(MR_LOG_INFO, "settled", "job=%s attempt=%u found=%s", job->id,
         job->attempt->number, mr_status_name(job->attempt->finish.status));
     return report_stored(job);
@@ -253,6 +256,8 @@ commit(struct millrace_job *job)
     status = mr_finish_one(job->conf.db->pg, &attempt->finish, job->arena, &err);
     if (status == MR_OK)
         return report_stored(job);
+    if (status == MR_STORE_DOWN && MR_MUTANT(doubt_failed))
+        return report_err(job, MR_DID_FAIL, &err);
     if (status == MR_STORE_DOWN)
         return settle(job);
     /* A statement had failed and the handler went on: that one says what is wrong. */

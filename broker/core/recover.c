@@ -5,6 +5,7 @@
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
 #include "broker/core/watch.h"
+#include "schemas/base/mutant.h"
 
 #define RELEASED_PER_TICK 50000
 
@@ -21,6 +22,9 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     enum mr_status status;
 
     if (mr_ids_find(&core->job_ids, &from->id))
+        return MR_OK;
+    if (core->is_loading && ((MR_MUTANT(recovery_skips) && from->id.b[15] % 8 == 0) ||
+                                (MR_MUTANT(retry_forgotten) && stored->retry_at_us)))
         return MR_OK;
     if (!mr_names_is_good(from->queue) || !mr_names_is_good(from->kind) ||
         from->priority > MR_PRIORITY_MAX || from->trace.n > MR_TRACE_BYTES_MAX ||

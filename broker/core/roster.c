@@ -4,6 +4,7 @@
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
 #include "broker/core/watch.h"
+#include "schemas/base/mutant.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,8 @@ void
 mr_roster_heard(struct mr_core *core, uint32_t number)
 {
     if (number >= core->peers_max || !core->peers[number].role)
+        return;
+    if (MR_MUTANT(lease_not_renewed) && core->peers[number].role == MR_ROLE_WORKER)
         return;
     age_unlink(core, number);
     age_link(core, number);

@@ -6,6 +6,7 @@
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
 #include "broker/core/watch.h"
+#include "schemas/base/mutant.h"
 
 #include <stdio.h>
 
@@ -405,9 +406,10 @@ on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
         .at_us = core->now.wall_us};
 
     if ((job->flags & (MR_JOB_LOST | MR_JOB_UNSTARTED)) == MR_JOB_LOST &&
-        job->losses < UINT16_MAX)
+        job->losses < UINT16_MAX && !MR_MUTANT(loss_uncounted))
         job->losses++;
-    if (job->losses >= core->conf.losses_max && !(job->flags & MR_JOB_CANCEL)) {
+    if (job->losses + MR_MUTANT(quarantine_early) >= core->conf.losses_max &&
+        !(job->flags & MR_JOB_CANCEL)) {
         quarantine(core, slot, losses);
         return;
     }

@@ -6,6 +6,7 @@
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
 #include "broker/core/watch.h"
+#include "schemas/base/mutant.h"
 
 #define YEAR_US (INT64_C(366) * 24 * 3600 * 1000000)
 #define RUN_AT_YEARS_MAX 10
@@ -206,8 +207,11 @@ accept(struct mr_core *core, const struct mr_job_new *job, uint32_t slot, uint32
         op.job.delay_ms = 0;
     }
     mine->due_us = op.job.run_at_us ? mr_core_mono_of(core, op.job.run_at_us) : 0;
-    mr_receipt_wait(core, core->submit.receipt, index, MR_SLIP_FIRST, slot, 0,
-        start_watching(core, job->id));
+    if (MR_MUTANT(ack_before_commit))
+        mr_receipt_verdict(core, core->submit.receipt, index, MR_OK, NULL);
+    else
+        mr_receipt_wait(core, core->submit.receipt, index, MR_SLIP_FIRST, slot, 0,
+            start_watching(core, job->id));
     mr_job_move(core, slot, MR_JOB_STORING);
     mr_say_store(core, &op);
 }
@@ -252,6 +256,8 @@ recognise(
         is_same = mr_job_digest(core, job->payload) == mine->u.digest;
     else if (is_same)
         is_same = mr_span_eq(job->payload, mr_job_payload(mine));
+    if (MR_MUTANT(forgery_known))
+        is_same = true;
     if (!is_same && mine->state == MR_JOB_STORING) {
         refuse(core, index, MR_BUSY,
             "another job is being stored under this id; send it again to learn which one "

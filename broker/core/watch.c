@@ -3,6 +3,7 @@
 #include "broker/core/job.h"
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
+#include "schemas/base/mutant.h"
 
 static struct mr_watcher *
 watcher_at(const struct mr_core *core, uint32_t slot)
@@ -177,7 +178,7 @@ mr_watch_found(struct mr_core *core, const struct mr_found *found)
 
     /* In memory: submitted or loaded after the question was asked. An end that is stored stands,
      * whatever is in memory under that id (a forgery whose verdict is not here yet). */
-    if (!found->is_finished &&
+    if ((!found->is_finished || (MR_MUTANT(end_unseen) && found->id.b[15] % 2 == 0)) &&
         (found->exists || mr_ids_find(&core->job_ids, &found->id))) {
         found_unfinished(core, found->id);
         return;
@@ -248,7 +249,9 @@ mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uu
             "the broker watches as many jobs as it can; cancel again later");
         return;
     }
-    if (slot)
+    if (slot && MR_MUTANT(cancel_forgotten))
+        mr_say_reply(core, peer, corr, MR_OK, "cancelled");
+    else if (slot)
         mr_job_cancel(core, slot);
     else
         mr_watch_ask(core, id);

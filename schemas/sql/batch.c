@@ -1,5 +1,7 @@
 #include "schemas/sql/store_priv.h"
 
+#include "schemas/base/mutant.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,7 +175,8 @@ add_begin(struct mr_pipe *pipe, struct mr_store *store)
 {
     (void)mr_pg_pipe_add(pipe, MR_STMT_BEGIN, NULL);
     mr_store_arg_fence(store);
-    (void)mr_pg_pipe_add(pipe, MR_STMT_FENCE, &store->args);
+    if (!MR_MUTANT(fence_dropped))
+        (void)mr_pg_pipe_add(pipe, MR_STMT_FENCE, &store->args);
 }
 
 static uint32_t *

@@ -5,6 +5,7 @@
 
 #include <libpq-fe.h>
 
+#include "schemas/base/mutant.h"
 #include "schemas/sql/pg_priv.h"
 
 #define FOUND_BYTES (8 * 1024 * 1024) /* bodies of one look-up */
@@ -165,6 +166,10 @@ mr_finish_one(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena
     mr_pg_pipe_open(&pipe, pg, err);
     if (!has_begun)
         (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    if (MR_MUTANT(result_apart)) {
+        (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
+        (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    }
     put_finish(&args, finish);
     /* Raises an error if somebody was first: the COMMIT behind it is then skipped. */
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FINISH, &args);
@@ -301,8 +306,12 @@ put_arrays(struct mr_args *args, const struct many *many, uint32_t from, uint32_
         struct mr_bin *bin = mr_stmt_arg(args);
         size_t mark = mr_bin_array_open(bin, columns[c].type);
 
-        for (uint32_t i = from; i < to; i++)
-            columns[c].put(bin, many->finishes[many->order[i]]);
+        for (uint32_t i = from; i < to; i++) {
+            bool is_crossed =
+                MR_MUTANT(rows_crossed) && columns[c].put == put_body && i + 1 < to;
+
+            columns[c].put(bin, many->finishes[many->order[i + is_crossed]]);
+        }
         mr_bin_array_close(bin, mark, to - from);
     }
 }

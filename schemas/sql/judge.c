@@ -1,5 +1,7 @@
 #include "schemas/sql/store_priv.h"
 
+#include "schemas/base/mutant.h"
+
 #include <libpq-fe.h>
 
 /* Columns of MR_STMT_FIND and MR_STMT_JUDGE_JOBS. */
@@ -111,7 +113,8 @@ judge_one(struct mr_store_batch *batch, struct mr_store_op *op,
 
     if (op->type == MR_STORE_JOB && !mr_bin_int(result, row, COL_IS_JOB))
         op->status = MR_BUSY; /* what was in the way is gone */
-    else if (op->type == MR_STORE_JOB && !mr_bin_int(result, row, COL_SAME))
+    else if (op->type == MR_STORE_JOB && !mr_bin_int(result, row, COL_SAME) &&
+             !MR_MUTANT(replay_uncompared))
         op->status = MR_CONFLICT;
     else if (op->type == MR_STORE_JOB && !is_finished)
         op->status = MR_KNOWN;

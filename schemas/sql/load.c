@@ -1,5 +1,7 @@
 #include "schemas/sql/store_priv.h"
 
+#include "schemas/base/mutant.h"
+
 #include <stdlib.h>
 
 #include <libpq-fe.h>
@@ -241,6 +243,8 @@ mr_store_take_inbox(struct mr_store *store, uint32_t limit, mr_stored_job_fn fn,
     *more = false;
     if (status != MR_OK)
         return status;
+    if (MR_MUTANT(inbox_doubt_forgotten))
+        store->doubted_count = 0;
     if (store->doubted_count > 0) {
         *more = true;
         return settle_doubt(store, fn, context, err);

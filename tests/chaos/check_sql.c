@@ -203,8 +203,8 @@ static const char attempts[] =
     " v.state, r.attempt, a.n, a.lost, a.last, r.error) as note"
     " from millrace.job j left join millrace.result r on r.id = j.id"
     " left join (select id, state from millrace.jobs) v on v.id = j.id"
-    " left join (select id, count(*) as n, count(*) filter (where outcome in (2, 5)) as "
-    "lost,"
+    " left join (select id, count(*) as n, count(*) filter (where outcome in (2, 5)"
+    " and started_at is not null) as lost,"
     " max(attempt) as last from millrace.attempt group by id) a on a.id = j.id"
     " cross join (select coalesce((select max(value) from counter"
     " where name = 'losses_max'), 3) as losses_max) q";
