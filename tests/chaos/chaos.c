@@ -371,7 +371,8 @@ read_options(struct run *run, int argc, char **argv)
     static const struct option options[] = {{"seed", required_argument, NULL, 's'},
         {"minutes", required_argument, NULL, 'm'}, {"jobs", required_argument, NULL, 'j'},
         {"faults", required_argument, NULL, 'f'},
-        {"folder", required_argument, NULL, 'd'}, {"keep", no_argument, NULL, 'k'},
+        {"folder", required_argument, NULL, 'd'},
+        {"profile", required_argument, NULL, 'r'}, {"keep", no_argument, NULL, 'k'},
         {"proxy", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0}};
     int option;
 
