@@ -26,6 +26,7 @@ mr_back_on_done(struct mr_broker *broker, uint32_t peer, const struct mr_msg *ms
         status = mr_get_done(&dones, &done);
         if (status)
             return status;
+        mr_core_done_ahead(broker->core, broker->now, peer, &done);
     }
     mr_core_done_open(
         broker->core, broker->now, peer, msg->corr, again.flags, again.dones);

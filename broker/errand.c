@@ -22,10 +22,10 @@ struct lane {
 struct mr_errand {
     struct mr_broker *broker;
     struct lane commits, finds, reads, sweeps, loads;
-    struct mr_task *parked;      /* rows that found no room in the core yet */
+    struct mr_task *parked; /* rows that found no room in the core yet, oldest first */
     int64_t parked_us, sweep_us; /* monotonic, when to try again */
     uint32_t asked;
-    bool wants_sweep, has_loaded, is_released, is_claimed;
+    bool wants_sweep, is_claimed;
 };
 
 enum mr_status
@@ -42,8 +42,6 @@ mr_errand_new(struct mr_errand **out, struct mr_broker *broker)
     errand->reads.type = MR_TASK_READ;
     errand->sweeps.type = MR_TASK_SWEEP;
     errand->loads.type = MR_TASK_LOAD;
-    errand->sweep_us = INT64_MAX;
-    errand->parked_us = INT64_MAX;
     return MR_OK;
 }
 
@@ -75,7 +73,7 @@ mr_errand_destroy(struct mr_errand **errand)
     free_lane(&(*errand)->reads);
     free_lane(&(*errand)->sweeps);
     free_lane(&(*errand)->loads);
-    mr_task_destroy(&(*errand)->parked);
+    free_list(&(*errand)->parked);
     free(*errand);
     *errand = NULL;
 }
@@ -176,6 +174,7 @@ void
 mr_errand_load(struct mr_errand *errand)
 {
     errand->is_claimed = true;
+    mr_core_load_begins(errand->broker->core, errand->broker->now);
     (void)append(&errand->loads);
 }
 
@@ -257,18 +256,6 @@ on_read(struct mr_errand *errand, struct mr_task *task)
     give_back(&errand->reads, task);
 }
 
-/* Held-back jobs cannot make room: let them go before the rest is loaded. */
-static void
-release(struct mr_errand *errand)
-{
-    struct mr_broker *broker = errand->broker;
-
-    if (errand->is_released)
-        return;
-    errand->is_released = true;
-    mr_core_load_done(broker->core, broker->now);
-}
-
 /* False: memory is full, go on later. */
 static bool
 take_jobs(struct mr_errand *errand, struct mr_task *task)
@@ -303,22 +290,30 @@ after_load(struct mr_errand *errand, struct mr_task *task)
         append(&errand->loads)->after = after;
         return;
     }
-    errand->has_loaded = true;
-    errand->sweep_us = errand->broker->now.mono_us;
     mr_log(MR_LOG_INFO, "loaded", "all unfinished jobs are in memory");
-    release(errand);
+    mr_core_load_done(errand->broker->core, errand->broker->now);
+}
+
+/* A load and a sweep at most: none is given while one waits here. */
+static void
+park(struct mr_errand *errand, struct mr_task *task)
+{
+    struct mr_task **last = &errand->parked;
+
+    while (*last)
+        last = &(*last)->next;
+    *last = task;
+    task->next = NULL;
+    errand->parked_us = errand->broker->now.mono_us + PARKED_RETRY_US;
 }
 
 static void
 finish_rows(struct mr_errand *errand, struct mr_task *task)
 {
     if (!take_jobs(errand, task)) {
-        release(errand);
-        errand->parked = task;
-        errand->parked_us = errand->broker->now.mono_us + PARKED_RETRY_US;
+        park(errand, task);
         return;
     }
-    errand->parked_us = INT64_MAX;
     if (task->type == MR_TASK_LOAD) {
         after_load(errand, task);
         give_back(&errand->loads, task);
@@ -473,12 +468,15 @@ static const answer_fn answers[MR_TASK_TYPES] = {
 static void
 retry_parked(struct mr_errand *errand)
 {
-    struct mr_task *task = errand->parked;
+    struct mr_task *task = errand->parked, *next;
 
     if (!task || errand->broker->now.mono_us < errand->parked_us)
         return;
     errand->parked = NULL;
-    finish_rows(errand, task);
+    for (; task; task = next) {
+        next = task->next;
+        finish_rows(errand, task);
+    }
 }
 
 void
@@ -516,8 +514,8 @@ give_sweep(struct mr_errand *errand)
 {
     int64_t now = errand->broker->now.mono_us;
 
-    if (!errand->has_loaded || errand->parked || errand->sweeps.is_away ||
-        errand->broker->phase != MR_PHASE_SERVING ||
+    if (mr_core_is_loading(errand->broker->core) || errand->parked ||
+        errand->sweeps.is_away || errand->broker->phase != MR_PHASE_SERVING ||
         !(errand->wants_sweep || now >= errand->sweep_us))
         return;
     errand->wants_sweep = false;
@@ -546,15 +544,9 @@ mr_errand_next_us(const struct mr_errand *errand)
 
     if (errand->parked)
         return errand->parked_us;
-    if (errand->has_loaded && !errand->sweeps.is_away)
+    if (!mr_core_is_loading(errand->broker->core) && !errand->sweeps.is_away)
         next = errand->sweep_us;
     return next;
-}
-
-bool
-mr_errand_has_loaded(const struct mr_errand *errand)
-{
-    return errand->is_released;
 }
 
 bool

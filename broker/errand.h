@@ -43,9 +43,6 @@ void mr_errand_dispatch(struct mr_errand *errand);
 /* When the loop has to come here again (monotonic), INT64_MAX for never. */
 int64_t mr_errand_next_us(const struct mr_errand *errand);
 
-/* The core has been told of unfinished jobs: submits are accepted. */
-bool mr_errand_has_loaded(const struct mr_errand *errand);
-
 /* Nothing waits for a commit and nothing is under way. */
 bool mr_errand_is_idle(const struct mr_errand *errand);
 

@@ -132,7 +132,7 @@ step(struct mr_broker *broker)
         broker->phase = MR_PHASE_ENDED;
     }
     if (broker->phase == MR_PHASE_SERVING && !broker->is_announced &&
-        mr_errand_has_loaded(broker->errand)) {
+        !mr_core_is_loading(broker->core)) {
         broker->is_announced = true;
         if (mr_ready_write(broker->settings->ready_file, broker->bound[MR_FRONT],
                 broker->bound[MR_BACK], &broker->fatal))

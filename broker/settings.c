@@ -65,7 +65,7 @@ const struct mr_conf_row mr_settings_rows[] = {
         "jobs that front ends wait for"),
     NUMBER("heartbeat_ms", heartbeat_ms, "1000", 50, 60000,
         "peers say something so often; three missed ones are a loss"),
-    NUMBER("grace_ms", grace_ms, "5000", 0, HOUR_MS,
+    NUMBER("grace_ms", grace_ms, "2500", 0, HOUR_MS,
         "after a start: how long workers may claim what they hold"),
     NUMBER("age_ms", age_ms, "10000", 1, DAY_MS,
         "waiting so long raises a job's priority by one"),

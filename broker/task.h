@@ -16,8 +16,9 @@
 
 #define MR_BATCH_ROWS_MAX 4000u
 #define MR_BATCH_BYTES_GOAL (8u * 1024 * 1024)
-#define MR_TASK_IDS_MAX 64u     /* bounds what a look-up can bring back: 1 MiB each */
-#define MR_LOAD_ROWS_MAX 10000u /* of jobs, without payload */
+#define MR_TASK_IDS_MAX 64u /* bounds what a look-up can bring back: 1 MiB each */
+#define MR_LOAD_ROWS_MAX                                                                 \
+    4000u /* ids looked at, jobs without payload: commits wait so long */
 #define MR_SWEEP_ROWS_MAX 1000u
 #define MR_SESSIONS_ENDED_MAX 256u /* worker sessions to be ended with one batch */
 

@@ -14,6 +14,7 @@
 #define BUSY_RETRIES_MAX 3
 #define CLAIM_MS 250 /* how often a standby tries */
 #define HOUSE_US (INT64_C(3600) * 1000000)
+#define RAISE_US (INT64_C(60) * 1000000) /* the low-water mark, when it has caught up */
 #define RENEWALS_PER_LEASE 3
 
 struct mr_writer {
@@ -31,7 +32,7 @@ struct desk {
     bool is_dead;   /* fatal: every task comes back with this status */
     bool is_up;
     int retries;
-    int64_t renew_us, house_us; /* monotonic, next time */
+    int64_t renew_us, house_us, raise_us; /* monotonic, next time */
     uint64_t epoch;
     struct mr_err fatal;
 };
@@ -255,6 +256,12 @@ do_due(struct desk *desk)
         desk->renew_us = now + conf->lease_ms * INT64_C(1000) / RENEWALS_PER_LEASE;
         settle_due(desk, mr_store_renew(desk->store, conf->lease_ms, &err), &err);
     }
+    if (!desk->is_dead && desk->is_up && now >= desk->raise_us) {
+        bool more;
+
+        settle_due(desk, mr_store_raise(desk->store, &more, &err), &err);
+        desk->raise_us = more ? desk->renew_us : now + RAISE_US;
+    }
     if (!desk->is_dead && desk->is_up && now >= desk->house_us) {
         desk->house_us = now + HOUSE_US;
         settle_due(
@@ -324,7 +331,7 @@ run(zsock_t *pipe, void *args)
     (void)zsock_signal(pipe, 0);
     if (open_store(&desk) && claim(&desk)) {
         desk.renew_us = mr_clock_now().mono_us;
-        desk.house_us = desk.renew_us;
+        desk.house_us = desk.raise_us = desk.renew_us;
     }
     if (desk.store && desk.epoch)
         serve(&desk);

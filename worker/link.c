@@ -15,7 +15,7 @@
 
 #define GREET_US INT64_C(2000000) /* from connecting to WELCOME */
 #define RETRY_BASE_US 200000      /* between connections */
-#define RETRY_CAP_US 2000000
+#define RETRY_CAP_US 1000000 /* a broker that is back waits for us 2.5 s (grace_ms) */
 #define REFUSED_US INT64_C(5000000) /* after an answer that will hardly change */
 #define HEARTBEATS_MISSED_MAX 3
 #define POLL_MS_MAX 1000
@@ -46,7 +46,7 @@ socket_new(void *context)
     set_option(socket, ZMQ_IMMEDIATE, 1);
     set_option(socket, ZMQ_IPV6, 1);
     set_option(socket, ZMQ_RECONNECT_IVL, 100);
-    set_option(socket, ZMQ_RECONNECT_IVL_MAX, 1000);
+    set_option(socket, ZMQ_RECONNECT_IVL_MAX, 250);
     set_option(socket, ZMQ_TCP_KEEPALIVE, 1);
     set_option(socket, ZMQ_TCP_KEEPALIVE_IDLE, 10);
     set_option(socket, ZMQ_TCP_KEEPALIVE_INTVL, 3);

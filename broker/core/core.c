@@ -19,6 +19,7 @@
  * budget, and a few of the largest at least. */
 #define READ_ROOM_MIN (UINT64_C(8) * MR_PAYLOAD_BYTES_MAX)
 /* Outcomes may wait for their commit beside submits. */
+#define CLAIMS_MAX 65536u
 #define DONE_SLIPS (16u * MR_ITEMS_PER_MESSAGE_MAX)
 #define TIMERS_PER_TICK 100000
 #define CELLS_MAX (UINT32_C(1) << 26)
@@ -38,7 +39,7 @@ mr_core_conf_default(struct mr_core_conf *conf)
         .lanes_max = 262144,
         .watches_max = 262144,
         .heartbeat_ms = 1000,
-        .grace_ms = 5000,
+        .grace_ms = 2500,
         .age_ms = 10000,
         .busy_retry_ms = 200,
         .attempts_max = 5,
@@ -129,7 +130,9 @@ new_peers(struct mr_core *core)
              &core->receipts, core->slips.max, sizeof(struct mr_receipt))) ||
         (status = mr_slab_init(
              &core->watchers, conf->watches_max, sizeof(struct mr_watcher))) ||
-        (status = mr_ids_init(&core->watch_ids, &core->watchers, conf->hash_key)))
+        (status = mr_ids_init(&core->watch_ids, &core->watchers, conf->hash_key)) ||
+        (status = mr_slab_init(&core->claims, CLAIMS_MAX, sizeof(struct mr_claim))) ||
+        (status = mr_ids_init(&core->claim_ids, &core->claims, conf->hash_key)))
         return status;
     core->peers_max = conf->workers_max + conf->clients_max;
     core->peers = calloc(core->peers_max, sizeof *core->peers);
@@ -162,6 +165,7 @@ mr_core_new(struct mr_core **out, const struct mr_core_conf *conf, mr_core_act_f
         .turn = MR_NO_PEER,
         .confirm_us = INT64_MAX,
         .is_loading = true,
+        .is_partial = true,
         .is_store_up = true};
     if ((status = new_jobs(core)) || (status = new_names(core)) ||
         (status = new_peers(core)))
@@ -220,6 +224,8 @@ mr_core_destroy(struct mr_core **out)
     mr_slab_fini(&core->receipts);
     mr_slab_fini(&core->watchers);
     mr_ids_fini(&core->watch_ids);
+    mr_slab_fini(&core->claims);
+    mr_ids_fini(&core->claim_ids);
     free(core->verdicts);
     free(core);
     *out = NULL;
@@ -318,6 +324,14 @@ mr_core_credit(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t 
 }
 
 void
+mr_core_done_ahead(
+    struct mr_core *core, struct mr_now now, uint32_t peer, const struct mr_done *done)
+{
+    core->now = now;
+    mr_done_ahead(core, peer, done);
+}
+
+void
 mr_core_done_open(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t corr,
     uint32_t flags, uint32_t dones)
 {
@@ -364,11 +378,25 @@ mr_core_loaded(struct mr_core *core, struct mr_now now, const struct mr_stored_j
 }
 
 void
-mr_core_load_done(struct mr_core *core, struct mr_now now)
+mr_core_load_begins(struct mr_core *core, struct mr_now now)
 {
     core->now = now;
-    core->is_loading = false;
-    core->grace_until_us = now.mono_us + core->conf.grace_ms * INT64_C(1000);
+    if (!core->grace_until_us)
+        core->grace_until_us = now.mono_us + core->conf.grace_ms * INT64_C(1000);
+}
+
+void
+mr_core_load_done(struct mr_core *core, struct mr_now now)
+{
+    mr_core_load_begins(core, now);
+    core->is_loading = core->is_partial = false;
+    mr_recover_forget_claims(core);
+}
+
+bool
+mr_core_is_loading(const struct mr_core *core)
+{
+    return core->is_loading;
 }
 
 void
@@ -464,7 +492,7 @@ fire_timers(struct mr_core *core)
 static bool
 is_grace_over(const struct mr_core *core)
 {
-    return !core->is_loading && core->now.mono_us >= core->grace_until_us;
+    return core->grace_until_us && core->now.mono_us >= core->grace_until_us;
 }
 
 int64_t
@@ -476,15 +504,17 @@ mr_core_tick(struct mr_core *core, struct mr_now now)
     core->now = now;
     has_more = fire_timers(core);
     mr_roster_tick(core);
-    if (is_grace_over(core))
+    if (is_grace_over(core)) {
+        core->is_loading = false; /* what is still to come is handed out as it comes */
         has_more |= mr_recover_release(core);
+    }
     mr_match_run(core);
     if (has_more)
         return now.mono_us;
     wheel_ms = mr_wheel_next_ms(&core->wheel);
     next_us = wheel_ms == INT64_MAX ? INT64_MAX : wheel_ms * 1000;
     next_us = min_us(next_us, mr_roster_next_us(core));
-    if (core->recovered_first && !core->is_loading)
+    if (core->grace_until_us && (core->recovered_first || core->is_loading))
         next_us = min_us(next_us, core->grace_until_us);
     if (core->starved && core->reading_bytes == 0 && core->sweep_fetched_us > now.mono_us)
         next_us = min_us(next_us, core->sweep_fetched_us);

@@ -164,10 +164,13 @@ void mr_core_cancel(struct mr_core *core, struct mr_now now, uint32_t peer, uint
 void mr_core_credit(
     struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t limit);
 
-/* One DONE message: open, each outcome, close; ACK when all is durable. While jobs are being
- * loaded, or too many outcomes wait, ERROR with STARTING or BUSY: the worker sends it again.
+/* One DONE message: each outcome ahead, then open, each outcome, close; ACK when all is durable.
+ * While jobs are being loaded, or too many outcomes wait, ERROR with STARTING or BUSY: the worker
+ * sends it again. `ahead` finds outcomes of jobs that are still to be loaded, and asks for these.
  * Outcomes of attempts that are not current change nothing but are acknowledged (verdict
  * MR_STALE). */
+void mr_core_done_ahead(
+    struct mr_core *core, struct mr_now now, uint32_t peer, const struct mr_done *done);
 void mr_core_done_open(struct mr_core *core, struct mr_now now, uint32_t peer,
     uint64_t corr, uint32_t flags, uint32_t dones);
 void mr_core_done(struct mr_core *core, struct mr_now now, const struct mr_done *done);
@@ -184,12 +187,20 @@ void mr_core_held(
 void mr_core_stored(
     struct mr_core *core, struct mr_now now, const struct mr_store_op *op);
 
-/* An unfinished job from the database: at start (before load_done: held back for grace_ms) or
- * from the inbox (ready at once). MR_BUSY when memory is full: stop loading, go on later.
- * MR_BAD_ARGUMENT: a row that cannot be a job; go on with the next. */
+/* At start: load_begins, each unfinished job, load_done. Until grace_ms after its beginning nothing
+ * is handed out, so that workers can say what they hold. Then what is loaded runs, although more
+ * may be to come; a job that a worker holds is fetched when it says so. Without load_begins
+ * the grace begins with load_done. */
+void mr_core_load_begins(struct mr_core *core, struct mr_now now);
+void mr_core_load_done(struct mr_core *core, struct mr_now now);
+
+/* Nothing is taken or handed out yet. */
+bool mr_core_is_loading(const struct mr_core *core);
+
+/* An unfinished job from the database, at start or from the inbox. MR_BUSY when memory is full:
+ * stop loading, go on later. MR_BAD_ARGUMENT: a row that cannot be a job; go on with the next. */
 enum mr_status mr_core_loaded(struct mr_core *core, struct mr_now now,
     const struct mr_stored_job *job) MR_MUST_CHECK;
-void mr_core_load_done(struct mr_core *core, struct mr_now now);
 
 void mr_core_found(struct mr_core *core, struct mr_now now, const struct mr_found *found);
 

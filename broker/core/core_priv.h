@@ -179,6 +179,13 @@ struct mr_watcher {
     bool is_asked; /* not in memory: the database has been asked */
 };
 
+/* An attempt that a worker says it holds, of a job that is not loaded yet. */
+struct mr_claim {
+    struct mr_uuid id; /* first: the key */
+    uint32_t peer, serial, attempt;
+    bool is_asked; /* the database has been asked for the job */
+};
+
 /* The message that is being taken in. */
 struct mr_intake {
     uint32_t peer, receipt, flags, taken;
@@ -224,8 +231,12 @@ struct mr_core {
     struct mr_verdict *verdicts; /* scratch for one ACK */
     struct mr_intake submit, done;
 
-    bool is_loading, is_draining, is_store_up;
-    int64_t grace_until_us;
+    bool is_loading, is_draining, is_store_up; /* loading: nothing is handed out yet */
+    bool is_partial;        /* some jobs are only in the database yet */
+    bool done_must_wait;    /* the DONE that comes is about such a job */
+    int64_t grace_until_us; /* 0: the grace has not begun */
+    struct mr_slab claims;
+    struct mr_ids claim_ids;
 };
 
 static inline struct mr_job *

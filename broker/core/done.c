@@ -6,6 +6,7 @@
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
+#include "broker/core/watch.h"
 
 void
 mr_done_open(
@@ -21,7 +22,7 @@ mr_done_open(
     } else if (dones > MR_ITEMS_PER_MESSAGE_MAX) {
         status = MR_TOO_BIG;
         why = "too many outcomes in one message; split it";
-    } else if (core->is_loading) {
+    } else if (core->is_loading || core->done_must_wait) {
         /* Which attempts are current is not known yet; the worker sends it again. */
         status = MR_STARTING;
         why = "the broker is loading its unfinished jobs; send this again";
@@ -32,6 +33,7 @@ mr_done_open(
             why = "too many outcomes wait for their commit; send this again later";
         }
     }
+    core->done_must_wait = false;
     if (status)
         mr_say_error(core, peer, corr, status, why);
 }
@@ -59,17 +61,24 @@ attempt_of(const struct mr_done *done, enum mr_attempt_outcome outcome)
         .delay_ms = done->retry_after_ms};
 }
 
+static struct mr_event
+end_of(const struct mr_done *done)
+{
+    return (struct mr_event){.id = done->id,
+        .type = MR_EVENT_FINISHED,
+        .attempt = done->attempt,
+        .outcome = done->report == MR_DID_SUCCEED ? MR_SUCCEEDED : done->outcome,
+        .text = done->text,
+        .body = done->body,
+        .at_us = done->finished_at_us};
+}
+
 static void
 on_finished(struct mr_core *core, uint32_t slot, const struct mr_done *done)
 {
-    mr_settle_finish(core, slot,
-        &(struct mr_event){.id = done->id,
-            .type = MR_EVENT_FINISHED,
-            .attempt = done->attempt,
-            .outcome = done->report == MR_DID_SUCCEED ? MR_SUCCEEDED : done->outcome,
-            .text = done->text,
-            .body = done->body,
-            .at_us = done->finished_at_us});
+    struct mr_event end = end_of(done);
+
+    mr_settle_finish(core, slot, &end);
 }
 
 static void
@@ -161,6 +170,16 @@ static const struct {
     [MR_DID_CRASH] = {on_crashed, false},
 };
 
+/* A job that is still to be loaded, and need not be any more: who waits for it is told. */
+static void
+take_end(struct mr_core *core, const struct mr_done *done)
+{
+    struct mr_event end = end_of(done);
+
+    if (reports[done->report].handle == on_finished)
+        mr_watch_close(core, &end);
+}
+
 /* The worker holds the attempt, or held it before the broker was started again. */
 static bool
 is_current(struct mr_core *core, uint32_t slot, const struct mr_done *done)
@@ -171,6 +190,21 @@ is_current(struct mr_core *core, uint32_t slot, const struct mr_done *done)
         mr_recover_adopt(core, slot, core->done.peer, done->attempt);
     return job->state == MR_JOB_SENT && job->peer == core->done.peer &&
            job->attempt == done->attempt;
+}
+
+/* What is durable, or asks for nothing to be stored, does not need its job. */
+void
+mr_done_ahead(struct mr_core *core, uint32_t peer, const struct mr_done *done)
+{
+    if (!core->is_partial || core->is_loading || done->report < MR_DID_SUCCEED ||
+        done->report > MR_REPORT_LAST || mr_ids_find(&core->job_ids, &done->id))
+        return;
+    if (reports[done->report].is_durable) {
+        mr_recover_drop_claim(core, done->id);
+    } else {
+        mr_recover_claim(core, peer, done->id, done->attempt);
+        core->done_must_wait = true;
+    }
 }
 
 void
@@ -190,6 +224,8 @@ mr_done_take(struct mr_core *core, const struct mr_done *done)
         return;
     }
     slot = mr_ids_find(&core->job_ids, &done->id);
+    if (!slot && core->is_partial)
+        take_end(core, done);
     if (!slot || !is_current(core, slot, done)) {
         core->stats.stale++;
         mr_receipt_verdict(core, core->done.receipt, index, MR_STALE, NULL);

@@ -7,6 +7,7 @@
 
 #include "broker/core/core_priv.h"
 
+void mr_done_ahead(struct mr_core *core, uint32_t peer, const struct mr_done *done);
 void mr_done_open(
     struct mr_core *core, uint32_t peer, uint64_t corr, uint32_t flags, uint32_t dones);
 void mr_done_take(struct mr_core *core, const struct mr_done *done);

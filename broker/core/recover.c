@@ -9,6 +9,110 @@
 
 #define RELEASED_PER_TICK 50000
 
+/* ---- claims: attempts of jobs that are still to be loaded -------------------------------------- */
+
+static struct mr_claim *
+claim_at(const struct mr_core *core, uint32_t slot)
+{
+    return mr_slab_at(&core->claims, slot);
+}
+
+static void
+drop_claim(struct mr_core *core, uint32_t slot)
+{
+    mr_ids_remove(&core->claim_ids, slot);
+    mr_slab_give(&core->claims, slot);
+}
+
+void
+mr_recover_claim(struct mr_core *core, uint32_t peer, struct mr_uuid id, uint32_t attempt)
+{
+    uint32_t slot = mr_ids_find(&core->claim_ids, &id);
+    struct mr_claim *claim;
+
+    if (!slot) {
+        slot = mr_slab_take(&core->claims);
+        if (!slot)
+            return;
+        claim_at(core, slot)->id = id;
+        mr_ids_add(&core->claim_ids, slot);
+    }
+    claim = claim_at(core, slot);
+    claim->peer = peer;
+    claim->serial = core->peers[peer].serial;
+    claim->attempt = attempt;
+    if (core->is_loading || claim->is_asked)
+        return; /* it may come by itself; the worker will say again that it holds it */
+    claim->is_asked = true;
+    mr_say_read(core, id);
+}
+
+void
+mr_recover_drop_claim(struct mr_core *core, struct mr_uuid id)
+{
+    uint32_t slot = mr_ids_find(&core->claim_ids, &id);
+
+    if (slot)
+        drop_claim(core, slot);
+}
+
+void
+mr_recover_forget_claims(struct mr_core *core)
+{
+    for (uint32_t slot = core->claims.fresh; slot > 0 && core->claims.used > 0; slot--) {
+        struct mr_uuid id = claim_at(core, slot)->id;
+
+        if (mr_ids_find(&core->claim_ids, &id) == slot)
+            drop_claim(core, slot);
+    }
+}
+
+static bool
+is_there(const struct mr_core *core, const struct mr_claim *claim)
+{
+    return mr_roster_find(core, claim->peer, MR_ROLE_WORKER) &&
+           core->peers[claim->peer].serial == claim->serial;
+}
+
+void
+mr_recover_fetched(
+    struct mr_core *core, struct mr_uuid id, const struct mr_stored_job *stored)
+{
+    uint32_t slot = mr_ids_find(&core->claim_ids, &id);
+    struct mr_claim claim;
+
+    if (!slot)
+        return;
+    claim_at(core, slot)->is_asked = false;
+    claim = *claim_at(core, slot);
+    if (stored && mr_recover_loaded(core, stored) == MR_BUSY)
+        return; /* no room for it now; the worker will say again that it holds it */
+    mr_recover_drop_claim(core, id);
+    if (!stored && is_there(core, &claim))
+        mr_say_revoke(core, claim.peer, id, claim.attempt, MR_WHY_STALE);
+}
+
+/* A worker has said that it holds the job that was loaded just now. */
+static bool
+is_adopted(struct mr_core *core, uint32_t slot)
+{
+    struct mr_job *job = mr_job_at(core, slot);
+    uint32_t found = mr_ids_find(&core->claim_ids, &job->id);
+    struct mr_claim claim;
+
+    if (!found)
+        return false;
+    claim = *claim_at(core, found);
+    drop_claim(core, found);
+    if (!is_there(core, &claim) || claim.attempt <= job->attempt)
+        return false;
+    mr_job_move(core, slot, MR_JOB_RECOVERED);
+    mr_recover_adopt(core, slot, claim.peer, claim.attempt);
+    return true;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------- */
+
 enum mr_status
 mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
 {
@@ -45,6 +149,8 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         job->due_us = mr_core_mono_of(core, stored->retry_at_us);
     else if (from->run_at_us)
         job->due_us = mr_core_mono_of(core, from->run_at_us);
+    if (is_adopted(core, slot))
+        return MR_OK;
     if (core->is_loading)
         mr_job_move(core, slot, MR_JOB_RECOVERED);
     else if (!mr_settle_exhausted(core, slot))
@@ -91,8 +197,10 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
     if (!mr_roster_find(core, peer, MR_ROLE_WORKER))
         return;
     if (!slot) {
-        if (!core->is_loading) /* else it may be among those that are still to come */
+        if (!core->is_partial)
             mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_STALE);
+        else
+            mr_recover_claim(core, peer, held->id, held->attempt);
         return;
     }
     job = mr_job_at(core, slot);

@@ -17,6 +17,17 @@ void mr_recover_adopt(
 /* One item of a BEAT. */
 void mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held);
 
+/* A worker holds an attempt of a job that is not in memory, while some are still to be loaded: the
+ * job is fetched by its id, and is the worker's when it comes. No room: nothing; it says so again
+ * in a while. */
+void mr_recover_claim(
+    struct mr_core *core, uint32_t peer, struct mr_uuid id, uint32_t attempt);
+void mr_recover_drop_claim(struct mr_core *core, struct mr_uuid id);
+void mr_recover_forget_claims(struct mr_core *core);
+/* The answer; `stored` NULL: it is finished or gone. */
+void mr_recover_fetched(
+    struct mr_core *core, struct mr_uuid id, const struct mr_stored_job *stored);
+
 /* The grace is over: RECOVERED jobs that nobody claimed run again. A part of them in each
  * call; true if there are more. */
 bool mr_recover_release(struct mr_core *core);

@@ -3,6 +3,7 @@
 #include "broker/core/job.h"
 #include "broker/core/lane.h"
 #include "broker/core/receipt.h"
+#include "broker/core/recover.h"
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
 #include "broker/core/watch.h"
@@ -520,6 +521,8 @@ mr_settle_read_back(
     uint32_t slot = mr_ids_find(&core->job_ids, &id);
     struct mr_job *job;
 
+    if (!slot)
+        mr_recover_fetched(core, id, stored);
     if (!slot || !(mr_job_at(core, slot)->flags & MR_JOB_READING))
         return;
     job = mr_job_at(core, slot);

@@ -29,7 +29,9 @@ enum {
     COL_FAILURES,
     COL_LOSSES,
     COL_RETRY_AT,
-    COL_TAKEN
+    COL_TAKEN,            /* inbox: rows that were there */
+    COL_WENT = COL_TAKEN, /* load: ids that were looked at, and the last of them */
+    COL_WENT_TO
 };
 
 static void
@@ -68,7 +70,7 @@ struct loading {
     mr_stored_job_fn fn;
     void *context;
     struct mr_uuid last;
-    uint32_t count;
+    uint32_t went;
     bool is_stopped;
 };
 
@@ -81,8 +83,21 @@ on_job(void *context, const struct pg_result *row)
     take_job(row, 0, &job);
     loading->is_stopped = !loading->fn(loading->context, &job);
     loading->last = job.job.id;
-    loading->count++;
     return !loading->is_stopped;
+}
+
+/* Every row tells how far the look went; one without an id tells nothing else. */
+static bool
+on_loaded(void *context, const struct pg_result *row)
+{
+    struct loading *loading = context;
+
+    loading->went = (uint32_t)mr_bin_int(row, 0, COL_WENT);
+    if (!mr_bin_is_null(row, 0, COL_ID) && !on_job(context, row))
+        return false;
+    if (loading->went > 0)
+        loading->last = mr_bin_uuid(row, 0, COL_WENT_TO);
+    return true;
 }
 
 enum mr_status
@@ -102,9 +117,9 @@ mr_store_load(struct mr_store *store, struct mr_uuid after, uint32_t limit,
     mr_bin_put_int8(mr_stmt_arg(args), limit);
     mr_bin_put_bool(mr_stmt_arg(args), with_payload);
     mr_bin_put_uuid(mr_stmt_arg(args), store->low_water);
-    status = mr_pg_each(store->pg, MR_STMT_LOAD, args, on_job, &loading, err);
+    status = mr_pg_each(store->pg, MR_STMT_LOAD, args, on_loaded, &loading, err);
     *last = loading.last;
-    *more = loading.is_stopped || (limit > 0 && loading.count == limit);
+    *more = loading.is_stopped || loading.went == limit;
     return status;
 }
 

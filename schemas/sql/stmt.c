@@ -14,13 +14,14 @@
     "j.id, j.queue, j.kind, j.priority, j.lane, j.run_at, j.expires_at, j.timeout_ms, "  \
     "j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "    \
     "j.backoff_jitter_percent, j.trace, j.submitted_by, j.submitted_at"
-#define STORED_ATTEMPTS                                                                  \
-    "a.attempts, a.failures, a.losses, a.retry_at "                                      \
-    "from millrace.job j left join lateral (select max(attempt) as attempts, "           \
+#define ATTEMPT_SUMS                                                                     \
+    "left join lateral (select max(attempt) as attempts, "                               \
     "count(*) filter (where outcome in (1, 3)) as failures, "                            \
     "count(*) filter (where outcome in (2, 5) and started_at is not null) as losses, "   \
     "(array_agg(retry_at order by attempt desc))[1] as retry_at "                        \
     "from millrace.attempt where attempt.id = j.id) a on true "
+#define STORED_ATTEMPTS                                                                  \
+    "a.attempts, a.failures, a.losses, a.retry_at from millrace.job j " ATTEMPT_SUMS
 #define UNFINISHED "not exists (select from millrace.result r where r.id = j.id) "
 
 /* "offset 0" keeps the planner from making one large join of it: these run in workers' sessions,
@@ -124,10 +125,17 @@ static const struct row rows[MR_STMT_COUNT] = {
         "where application_name = any ($1) and usename = current_user "
         "and pid <> pg_backend_pid()",
         MR_STMT_STORE, {ARRAY_OF(MR_BIN_TEXT)}},
+    /* So many ids at a time, finished or not: what one call reads is bounded whatever lies
+     * between two unfinished jobs. The last two columns say how far it went. */
     [MR_STMT_LOAD] = {"mr_load", "load unfinished jobs",
-        "select " STORED_JOB ", case when $4 then j.payload end, " STORED_ATTEMPTS
-        "where j.shard = $1 and j.id > $2 and j.id >= $5 and " UNFINISHED
-        "order by j.id limit $3",
+        "with few as materialized (select id from millrace.job where id > $2 and "
+        "id >= $5 order by id limit $3), "
+        "went as materialized (select count(*) as n, "
+        "(array_agg(id order by id desc))[1] as last from few) "
+        "select " STORED_JOB ", case when $4 then j.payload end, a.attempts, a.failures, "
+        "a.losses, a.retry_at, went.n, went.last from went left join (few join lateral "
+        "(select * from millrace.job j where j.id = few.id and j.shard = $1 "
+        "and " UNFINISHED "offset 0) j on true) on true " ATTEMPT_SUMS "order by j.id",
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_UUID, MR_BIN_INT8, MR_BIN_BOOL, MR_BIN_UUID}},
     [MR_STMT_READ] = {"mr_read", "read jobs back",
         "select " STORED_JOB ", j.payload, " STORED_ATTEMPTS
@@ -166,17 +174,24 @@ static const struct row rows[MR_STMT_COUNT] = {
         "+ $3 * interval '1 millisecond' where shard = $1 and epoch = $2 returning epoch",
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8}},
     /* Ids below the cap may still come; whoever stores one lowers the mark again. The inbox
-     * counts, too: follow-up jobs carry the time of the job that they follow. */
+     * counts, too: follow-up jobs carry the time of the job that they follow. At most $3 ids
+     * are looked at. */
     [MR_STMT_RAISE] = {"mr_raise", "raise the low-water mark",
         "with cap as (select millrace.id_floor(clock_timestamp() - interval '10 "
-        "minutes') as id) "
+        "minutes') as id), "
+        "few as materialized (select j.id, j.shard from millrace.job j where j.id >= "
+        "(select low_water from millrace.shard where shard = $1) "
+        "and j.id < (select id from cap) order by j.id limit $3), "
+        "went as (select count(*) = $3 as is_full, "
+        "(array_agg(id order by id desc))[1] as last from few) "
         "update millrace.shard s set low_water = greatest(s.low_water, least(cap.id, "
-        "(select millrace.id_floor(j.id) from millrace.job j where j.shard = $1 "
-        "and j.id >= s.low_water and j.id < cap.id and " UNFINISHED
-        "order by j.id limit 1), "
+        "(select j.id from few j where j.shard = $1 and " UNFINISHED
+        "order by j.id limit "
+        "1), case when went.is_full then went.last end, "
         "(select millrace.id_floor(i.id) from millrace.inbox i order by i.id limit 1))) "
-        "from cap where s.shard = $1 and s.epoch = $2 returning s.low_water",
-        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8}},
+        "from cap, went where s.shard = $1 and s.epoch = $2 returning s.low_water, "
+        "went.is_full and s.low_water = went.last",
+        MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8}},
     [MR_STMT_LIST] = {"mr_list", "list jobs",
         "select v.id, v.kind, v.queue, v.state, v.priority, v.attempts, v.submitted_at, "
         "v.run_at, v.finished_at, v.error from millrace.jobs v "

@@ -13,6 +13,7 @@
 /* Of the advisory locks of shards; 0x6d72 is for the schema (migrate.c, 0001_millrace.sql). */
 #define LOCK_CLASS 0x6d73
 #define DAY_MS INT64_C(86400000)
+#define RAISE_IDS_MAX 50000 /* finished ids that one look for the mark passes over */
 
 /* ---- connection ------------------------------------------------------------------------------- */
 
@@ -286,24 +287,30 @@ mr_store_look_ahead(struct mr_store *store, struct mr_err *err)
     return MR_OK;
 }
 
-static enum mr_status
-raise_low_water(struct mr_store *store, struct mr_err *err)
+enum mr_status
+mr_store_raise(struct mr_store *store, bool *more, struct mr_err *err)
 {
     struct pg_result *result = NULL;
-    enum mr_status status;
+    enum mr_status status = mr_store_is_ready(store, err);
 
+    *more = false;
+    if (status != MR_OK)
+        return status;
     mr_store_arg_fence(store);
+    mr_bin_put_int8(mr_stmt_arg(&store->args), RAISE_IDS_MAX);
     status = mr_pg_exec(store->pg, MR_STMT_RAISE, &store->args, &result, err);
     if (status != MR_OK) {
         /* Raised or not: until it is known again, each batch of jobs sees to it itself. */
         memset(store->low_water.b, 0xff, sizeof store->low_water.b);
         return status;
     }
-    if (mr_pg_rows(result) == 0)
+    if (mr_pg_rows(result) == 0) {
         status = mr_err_set(err, MR_FENCED, "the shard is lost", "its epoch has moved",
             "Another broker owns it; stop this one.");
-    else
+    } else {
         store->low_water = mr_bin_uuid(result, 0, 0);
+        *more = mr_bin_int(result, 0, 1) != 0;
+    }
     mr_pg_free_result(&result);
     return status;
 }
@@ -313,9 +320,10 @@ mr_store_keep_house(struct mr_store *store, int retention_days, struct mr_err *e
 {
     enum mr_status status = mr_store_is_ready(store, err);
     int made = 0, dropped = 0;
+    bool more;
 
     if (status == MR_OK)
-        status = raise_low_water(store, err);
+        status = mr_store_raise(store, &more, err);
     if (status == MR_OK)
         status = mr_partitions_keep(store->pg, MR_STORE_DAYS_AHEAD,
             retention_days > 0 ? retention_days : 1, &made, &dropped, err);

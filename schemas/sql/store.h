@@ -71,9 +71,10 @@ enum mr_status mr_store_commit(struct mr_store *store, struct mr_store_batch *ba
 /* `job` and its spans live during the call only. Return false to stop. */
 typedef bool (*mr_stored_job_fn)(void *context, const struct mr_stored_job *job);
 
-/* All unfinished jobs of the shard with id > `after` in id order, at most `limit`, payloads
- * included when `with_payload`. *last is the last id given (feed it back as `after`);
- * *more says whether another call is needed. Starts from the shard's low-water mark. */
+/* The unfinished jobs of the shard among the next `limit` ids above `after`, in id order,
+ * payloads included when `with_payload`. *last is how far it went (feed it back as `after`),
+ * *more says whether another call is needed; there may be no job in between. Starts from the
+ * shard's low-water mark. */
 enum mr_status mr_store_load(struct mr_store *store, struct mr_uuid after, uint32_t limit,
     bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last,
     bool *more, struct mr_err *err) MR_MUST_CHECK;
@@ -130,6 +131,11 @@ enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter 
  * finished_at, retry_at, error). Nil when there is no such job. */
 enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_wr *out,
     struct mr_err *err) MR_MUST_CHECK;
+
+/* Move the low-water mark up, past 50,000 finished jobs at most: a bounded look. *more: there was
+ * no unfinished one among them, so look again soon. MR_FENCED. */
+enum mr_status mr_store_raise(
+    struct mr_store *store, bool *more, struct mr_err *err) MR_MUST_CHECK;
 
 /* Make partitions ahead, drop old ones, move the low-water mark up. */
 enum mr_status mr_store_keep_house(

@@ -242,7 +242,7 @@ START_TEST(hot_statements_use_the_keys)
         "execute %s (0, millrace.new_id(), 1000, true, millrace.new_id())",
         mr_stmt_name(MR_STMT_LOAD));
     must_use_index(pg, sql);
-    snprintf(sql, sizeof sql, "execute %s (0, 1)", mr_stmt_name(MR_STMT_RAISE));
+    snprintf(sql, sizeof sql, "execute %s (0, 1, 1000)", mr_stmt_name(MR_STMT_RAISE));
     must_use_index(pg, sql);
     snprintf(sql, sizeof sql, "execute %s (null, null, null, null, null, 10)",
         mr_stmt_name(MR_STMT_LIST));
