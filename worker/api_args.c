@@ -126,4 +126,5 @@ void
 millrace_progress(struct millrace_job *job, uint32_t permille, const char *text)
 {
     mr_attempt_progress(job->attempt, permille, mr_span_str(text));
+    mr_run_tell(job);
 }

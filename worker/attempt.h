@@ -56,7 +56,8 @@ struct mr_attempt {
     const struct millrace_kind *kind;
     struct mr_span payload, queue, trace;
     uint32_t timeout_ms;
-    uint64_t serial; /* never the same in this process */
+    uint64_t serial;  /* never the same in this process */
+    bool is_isolated; /* it runs in a child process; set when it starts */
 
     /* Shared. */
     _Atomic int stop;       /* enum mr_stop; set by the session, the first one stays */

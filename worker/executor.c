@@ -19,12 +19,15 @@ struct mr_executor {
     struct mr_guard guard;
     struct mr_db db;
     struct millrace_job *job;
+    struct mr_child *child; /* NULL: nothing is isolated */
     zactor_t *actor;
     atomic_bool is_ended;
-    bool is_stopping; /* own thread */
+    struct mr_note nudge;
+    atomic_bool is_nudged; /* the nudge is under way */
+    bool is_stopping;      /* own thread */
 };
 
-/* While an attempt is in hand nothing else comes but STOP and WAKE. True: WAKE came. */
+/* While an attempt is in hand nothing else comes but STOP, WAKE and NUDGE. True: WAKE came. */
 static bool
 take_control(struct mr_executor *executor)
 {
@@ -34,6 +37,8 @@ take_control(struct mr_executor *executor)
     while ((note = mr_note_take(executor->box))) {
         if (note->type == MR_NOTE_STOP)
             executor->is_stopping = true;
+        else if (note->type == MR_NOTE_NUDGE)
+            atomic_store(&executor->is_nudged, false);
         else
             was_woken = note->type == MR_NOTE_WAKE;
     }
@@ -65,10 +70,30 @@ await_cancel(void *context)
     while (!take_control(executor));
 }
 
+static bool
+take_nudge(void *context)
+{
+    struct mr_executor *executor = context;
+
+    (void)take_control(executor);
+    return executor->is_stopping;
+}
+
+static void
+tell_news(void *context)
+{
+    struct mr_executor *executor = context;
+
+    if (executor->conf.on_news)
+        executor->conf.on_news(executor->conf.context);
+}
+
 static void
 run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
 {
-    enum mr_run_end end = mr_run_attempt(executor->job, attempt);
+    bool is_isolated = attempt->is_isolated;
+    enum mr_run_end end = is_isolated ? mr_child_run(executor->child, attempt)
+                                      : mr_run_attempt(executor->job, attempt);
 
     executor->idle.bytes = 0;
     if (end == MR_RUN_TO_STORE) {
@@ -77,6 +102,8 @@ run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
     } else {
         mr_note_give(executor->conf.session, &attempt->note);
     }
+    if (is_isolated)
+        mr_child_tend(executor->child);
     mr_note_give(executor->conf.session, &executor->idle.note);
 }
 
@@ -98,8 +125,11 @@ run(zsock_t *pipe, void *argument)
                 run_attempt(executor, (struct mr_attempt *)(void *)note);
             else if (note->type == MR_NOTE_STOP)
                 executor->is_stopping = true;
+            else if (note->type == MR_NOTE_NUDGE) /* it ended meanwhile */
+                atomic_store(&executor->is_nudged, false);
         }
     }
+    mr_child_destroy(&executor->child);
     mr_db_close(&executor->db);
     atomic_store(&executor->is_ended, true);
 }
@@ -107,10 +137,27 @@ run(zsock_t *pipe, void *argument)
 static void
 free_executor(struct mr_executor *executor)
 {
+    mr_child_destroy(&executor->child);
     mr_canceller_guard_fini(&executor->guard);
     mr_run_destroy(&executor->job);
     mr_mailbox_destroy(&executor->box);
     free(executor);
+}
+
+static enum mr_status
+new_child(struct mr_executor *executor)
+{
+    struct mr_child_conf conf;
+
+    if (!executor->conf.child)
+        return MR_OK;
+    conf = *executor->conf.child;
+    conf.worker = executor->conf.worker;
+    conf.number = executor->conf.number;
+    conf.box = executor->box;
+    conf.context = executor;
+    conf.take_notes = take_nudge;
+    return mr_child_new(&executor->child, &conf);
 }
 
 enum mr_status
@@ -124,6 +171,8 @@ mr_executor_new(struct mr_executor **out, const struct mr_executor_conf *conf)
         return MR_NO_MEMORY;
     executor->conf = *conf;
     executor->stop.type = MR_NOTE_STOP;
+    executor->nudge.type = MR_NOTE_NUDGE;
+    atomic_init(&executor->is_nudged, false);
     executor->idle.note.type = MR_NOTE_IDLE;
     executor->idle.executor = executor;
     atomic_init(&executor->is_ended, false);
@@ -137,8 +186,9 @@ mr_executor_new(struct mr_executor **out, const struct mr_executor_conf *conf)
         .worker = conf->worker,
         .context = executor,
         .pause = pause_for,
-        .await_cancel = await_cancel};
-    if (mr_run_new(&executor->job, &run_conf))
+        .await_cancel = await_cancel,
+        .on_news = tell_news};
+    if (mr_run_new(&executor->job, &run_conf) || new_child(executor))
         goto fail;
     executor->actor = zactor_new(run, executor);
     if (!executor->actor)
@@ -154,6 +204,13 @@ void
 mr_executor_start(struct mr_executor *executor, struct mr_attempt *attempt)
 {
     mr_note_give(executor->box, &attempt->note);
+}
+
+void
+mr_executor_nudge(struct mr_executor *executor)
+{
+    if (!atomic_exchange(&executor->is_nudged, true))
+        mr_note_give(executor->box, &executor->nudge);
 }
 
 void

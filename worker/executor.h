@@ -1,7 +1,9 @@
 /*
  * A thread that runs attempts, one at a time: one connection, one arena. It is given an attempt
  * only when it is idle; afterwards the attempt goes to the session (it is over) or to the
- * committer (its result is to be stored), and the executor says that it is idle.
+ * committer (its result is to be stored), and the executor says that it is idle. Attempts of
+ * isolated kinds it passes on to its child process (child.h). The same thread, alone with a main
+ * thread, is what runs them there (isolated.h).
  */
 #ifndef MR_WORKER_EXECUTOR_H
 #define MR_WORKER_EXECUTOR_H
@@ -12,6 +14,7 @@
 #include "schemas/base/status.h"
 #include "worker/attempt.h"
 #include "worker/canceller.h"
+#include "worker/child.h"
 
 struct mr_executor;
 
@@ -20,6 +23,10 @@ struct mr_executor_conf {
     const char *conninfo, *db_name; /* borrowed, as is everything here */
     struct mr_span worker;          /* name for people */
     struct mr_mailbox *session, *committer;
+    const struct mr_child_conf
+        *child; /* all but what is the executor's; NULL: nothing is isolated */
+    void *context;
+    void (*on_news)(void *context); /* own thread: as in struct mr_run_conf */
 };
 
 /* MR_NOTE_IDLE carries this. */
@@ -34,6 +41,9 @@ enum mr_status mr_executor_new(
 
 /* Give it an attempt; it is idle. Session's thread. */
 void mr_executor_start(struct mr_executor *executor, struct mr_attempt *attempt);
+
+/* An attempt that it runs in its child has to stop: attempt->stop says why. Session's thread. */
+void mr_executor_nudge(struct mr_executor *executor);
 
 /* Tell it to end when it is through with what it has. Once. */
 void mr_executor_stop(struct mr_executor *executor);

@@ -396,7 +396,9 @@ open_parts(struct mr_link *link)
         .spares = (uint32_t)settings->executor_spares,
         .conninfo = settings->database,
         .db_name = mr_db_name(link->conf.instance, link->db_name),
-        .worker = mr_span_str(link->conf.name)};
+        .worker = mr_span_str(link->conf.name),
+        .settings = settings,
+        .loads = link->conf.loads};
     enum mr_status status = mr_mailbox_new(&link->box);
 
     link->random = session.hash_key.k0 | 1;

@@ -14,7 +14,9 @@
 #include "schemas/base/log.h"
 #include "schemas/sql/migrate.h"
 #include "schemas/sql/pg.h"
+#include "worker/child.h"
 #include "worker/db.h"
+#include "worker/isolated.h"
 #include "worker/kinds/kinds.h"
 #include "worker/link.h"
 #include "worker/pace.h"
@@ -249,6 +251,7 @@ open_link(struct worker *worker)
         .registry = worker->registry,
         .instance = worker->instance,
         .name = worker->name,
+        .loads = worker->loads ? worker->loads : worker->settings.load,
         .main = worker->box};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t threads = worker->settings.threads;
@@ -347,6 +350,8 @@ main(int argc, char **argv)
     int code;
 
     (void)zsys_handler_set(NULL);
+    if (argc > 1 && strcmp(argv[1], MR_CHILD_ARGUMENT) == 0)
+        return mr_isolated_main();
     worker.instance = mr_uuid_new(mr_clock_now().wall_us);
     if (!read_settings(&worker, argc, argv, &code)) {
         worker.loads = mr_settings_all_loads(argc, argv);

@@ -59,7 +59,17 @@ struct millrace_kind {
     uint32_t backoff_factor_percent; /* 100 to 1000; 200: doubled each time */
     uint32_t backoff_jitter_percent; /* 1 to 100, or MILLRACE_NO_JITTER */
 
-    /* Called once per process before any run(), from the main thread; may be NULL. What it
+    /* True: run() is called in a child process of the worker, which is kept for the next jobs: a
+     * crash, a leak or an endless loop costs that job alone. It is killed when the job has to
+     * stop and does not, and may add `memory_mib_max` (0: what the worker's setting
+     * isolate_memory_mib says) of memory in one job; then allocations fail. What run() keeps in
+     * memory is not shared with other jobs. An operator may ask for it with the setting `isolate`.
+     * Costs some 50 us a job. */
+    bool is_isolated;
+    uint32_t memory_mib_max;
+
+    /* Called once per process before any run(), from the main thread (isolated kinds: in the
+     * worker, to see whether the kind can be offered, and in each child); may be NULL. What it
      * makes is read-only afterwards. False: this kind is not offered; the reason (what, why,
      * what to do) goes into `why` and the worker logs it. */
     bool (*prepare)(const struct millrace_host *host, char *why, size_t why_bytes);

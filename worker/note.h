@@ -8,6 +8,8 @@
  *     committer -> session   ATTEMPT  over, stored
  *     session -> canceller   CANCEL   stop its SQL        STOP  end
  *     canceller -> executor  WAKE     the cancel is over
+ *     session -> executor    NUDGE    look at `stop` of the attempt that runs in your child
+ *     executor -> session    NEWS     look at the attempt that runs; in children
  *     main -> session        DRAIN
  *     session -> committer   HURRY    give back what cannot be stored now; STOP  end
  *     session -> main        OVER
@@ -22,6 +24,8 @@ enum mr_note_type {
     MR_NOTE_IDLE,
     MR_NOTE_CANCEL,
     MR_NOTE_WAKE,
+    MR_NOTE_NUDGE,
+    MR_NOTE_NEWS,
     MR_NOTE_HURRY,
     MR_NOTE_DRAIN,
     MR_NOTE_STOP,

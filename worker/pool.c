@@ -4,9 +4,11 @@
 
 #include "worker/canceller.h"
 #include "worker/committer.h"
+#include "worker/isolate.h"
 
 struct mr_pool {
     struct mr_pool_conf conf;
+    struct mr_child_conf child;
     struct mr_executor **executors; /* by number */
     struct mr_executor **hung;      /* replaced ones, up to conf.spares */
     uint32_t hung_count;
@@ -22,6 +24,7 @@ new_executor(struct mr_pool *pool, uint32_t number)
         .db_name = pool->conf.db_name,
         .worker = pool->conf.worker,
         .session = pool->conf.session,
+        .child = &pool->child,
         .committer = mr_committer_box(pool->committer)};
 
     return mr_executor_new(&pool->executors[number], &conf);
@@ -37,6 +40,10 @@ mr_pool_new(struct mr_pool **out, const struct mr_pool_conf *conf)
     if (!pool)
         return status;
     pool->conf = *conf;
+    pool->child = (struct mr_child_conf){.program = "/proc/self/exe",
+        .settings = conf->settings,
+        .loads = conf->loads,
+        .db_name = conf->db_name};
     pool->executors = calloc(conf->threads, sizeof(struct mr_executor *));
     pool->hung = calloc(conf->spares + 1, sizeof(struct mr_executor *));
     if (!pool->executors || !pool->hung)
@@ -60,14 +67,19 @@ fail:
 void
 mr_pool_start(struct mr_pool *pool, uint32_t executor, struct mr_attempt *attempt)
 {
+    attempt->is_isolated = mr_isolate_is_on(pool->conf.settings->isolate, attempt->kind);
     mr_executor_start(pool->executors[executor], attempt);
 }
 
 void
 mr_pool_cancel(struct mr_pool *pool, uint32_t executor, const struct mr_attempt *attempt)
 {
-    mr_canceller_ask(
-        pool->canceller, mr_executor_guard(pool->executors[executor]), attempt->serial);
+    struct mr_executor *its = pool->executors[executor];
+
+    if (attempt->is_isolated)
+        mr_executor_nudge(its);
+    else
+        mr_canceller_ask(pool->canceller, mr_executor_guard(its), attempt->serial);
 }
 
 enum mr_status

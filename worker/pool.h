@@ -12,6 +12,7 @@
 #include "schemas/base/status.h"
 #include "worker/attempt.h"
 #include "worker/executor.h"
+#include "worker/settings.h"
 
 struct mr_pool;
 
@@ -20,6 +21,9 @@ struct mr_pool_conf {
     const char *conninfo, *db_name; /* borrowed */
     struct mr_span worker;
     struct mr_mailbox *session;
+    const struct mr_settings
+        *settings;     /* of children; borrowed, with what it points to */
+    const char *loads; /* likewise: shared objects with kinds, by commas */
 };
 
 enum mr_status mr_pool_new(

@@ -217,6 +217,19 @@ mr_registry_load(struct mr_registry *registry, const char *path, struct mr_err *
 }
 
 void
+mr_registry_keep(struct mr_registry *registry,
+    bool (*is_wanted)(const char *setting, const struct millrace_kind *kind),
+    const char *setting)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < registry->count; i++)
+        if (is_wanted(setting, registry->entries[i].kind))
+            registry->entries[kept++] = registry->entries[i];
+    registry->count = kept;
+}
+
+void
 mr_registry_prepare(struct mr_registry *registry, const struct millrace_host *host)
 {
     uint32_t kept = 0;

@@ -29,6 +29,11 @@ enum mr_status mr_registry_add(struct mr_registry *registry,
 enum mr_status mr_registry_load(
     struct mr_registry *registry, const char *path, struct mr_err *err) MR_MUST_CHECK;
 
+/* Leave out, before they are prepared, the kinds of which is_wanted(setting, kind) is false. */
+void mr_registry_keep(struct mr_registry *registry,
+    bool (*is_wanted)(const char *setting, const struct millrace_kind *kind),
+    const char *setting);
+
 /* Call each kind's `prepare`; one that says no is taken out and logged. */
 void mr_registry_prepare(struct mr_registry *registry, const struct millrace_host *host);
 

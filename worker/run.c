@@ -191,15 +191,12 @@ report_stopped(struct millrace_job *job, enum mr_stop stop)
 
 /* ---- success --------------------------------------------------------------------------------- */
 
-static void
-fill_finish(struct millrace_job *job)
+void
+mr_run_fill_finish(struct mr_attempt *attempt, struct mr_span worker)
 {
-    struct mr_attempt *attempt = job->attempt;
-
-    attempt->done.finished_at_us = mr_clock_now().wall_us;
     attempt->finish = (struct mr_finish){.id = attempt->id,
         .attempt = attempt->number,
-        .worker = job->conf.worker,
+        .worker = worker,
         .body = mr_wr_span(&attempt->body),
         .started_at_us = attempt->done.started_at_us,
         .finished_at_us = attempt->done.finished_at_us};
@@ -300,12 +297,20 @@ succeed(struct millrace_job *job)
         return report(job, MR_DID_FAIL_FOR_GOOD,
             mr_span_str("the result is not one whole value: the counts given to put_map "
                         "and put_array do not fit what followed, or a text is no UTF-8"));
-    fill_finish(job);
+    attempt->done.finished_at_us = mr_clock_now().wall_us;
+    mr_run_fill_finish(attempt, job->conf.worker);
     if (!attempt->kind->is_transactional || !job->has_begun) {
         roll_back(job);
         return TO_STORE;
     }
     return has_transaction(job) ? commit(job) : fail_without_transaction(job);
+}
+
+void
+mr_run_tell(const struct millrace_job *job)
+{
+    if (job->conf.on_news)
+        job->conf.on_news(job->conf.context);
 }
 
 /* ---- one call of the handler -------------------------------------------------------------------- */
@@ -339,6 +344,8 @@ call(struct millrace_job *job)
         mr_canceller_guard_open(job->conf.guard, attempt->serial);
     answer = attempt->kind->run(job);
     atomic_store(&attempt->is_handled, true);
+    if (job->has_begun) /* what follows may take its time */
+        mr_run_tell(job);
     if (job->conf.guard && !mr_canceller_guard_close(job->conf.guard))
         job->conf.await_cancel(job->conf.context);
     free_rows(job);
@@ -412,6 +419,7 @@ may_try_again(struct millrace_job *job, int tries)
         return false;
     }
     atomic_store(&attempt->is_handled, false);
+    mr_run_tell(job);
     return true;
 }
 

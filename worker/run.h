@@ -30,6 +30,8 @@ struct mr_run_conf {
     bool (*pause)(void *context, int ms);
     /* The guard could not be closed: wait until it can. */
     void (*await_cancel)(void *context);
+    /* There is progress, or is_handled has changed where that may last; may be NULL. */
+    void (*on_news)(void *context);
 };
 
 struct millrace_rows {
@@ -67,6 +69,12 @@ enum mr_run_end {
     MR_RUN_TO_STORE, /* attempt->finish is filled: the committer's turn */
 };
 enum mr_run_end mr_run_attempt(struct millrace_job *job, struct mr_attempt *attempt);
+
+/* attempt->finish, from what the attempt says about itself. */
+void mr_run_fill_finish(struct mr_attempt *attempt, struct mr_span worker);
+
+/* For the API: somebody may want to look at the attempt. */
+void mr_run_tell(const struct millrace_job *job);
 
 /* For the API: the transaction is open. False: job->err and sql_status say why. */
 bool mr_run_begin(struct millrace_job *job);

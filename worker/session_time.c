@@ -227,7 +227,9 @@ watch_seat(struct mr_session *session, struct mr_now now, uint32_t executor)
     }
     if (now.mono_us >= seat->deadline_us) {
         seat->deadline_us = MR_NEVER_US;
-        seat->hung_us = now.mono_us + session->conf.hang_grace_ms * INT64_C(1000);
+        /* A child process is killed by its executor, which never hangs itself. */
+        if (!seat->attempt->is_isolated)
+            seat->hung_us = now.mono_us + session->conf.hang_grace_ms * INT64_C(1000);
         mr_session_stop(seat->attempt, MR_STOP_TIMED_OUT);
     }
     return earlier(

@@ -37,6 +37,20 @@ const struct mr_conf_row mr_settings_rows[] = {
         "off"),
     NUMBER(executor_spares, "4", 0, 1024,
         "threads that may be written off; beyond that the worker ends with code 1"),
+    TEXT(isolate, "",
+        "kinds that run in child processes, by commas, besides those that ask for it; "
+        "yes: "
+        "all; no: none"),
+    NUMBER(isolate_memory_mib, "1024", 0, 1 << 20,
+        "memory that a job may take in a child process, unless its kind says; 0: no "
+        "limit"),
+    NUMBER(isolate_grace_ms, "1000", 0, HOUR_MS,
+        "from when a job has to stop until its child process is killed"),
+    NUMBER(isolate_jobs_max, "10000", 1, 1000000000,
+        "jobs that a child process serves before another takes its place"),
+    NUMBER(isolate_growth_mib, "128", 0, 1 << 20,
+        "memory that a child process may keep between jobs before another takes its "
+        "place; 0: no limit"),
     NUMBER(results_max, "4096", 1, 65536,
         "results that may wait to be stored and acknowledged"),
     NUMBER(results_mib_max, "64", 1, 65536, "their size"),
