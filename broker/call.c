@@ -1,6 +1,7 @@
 #include "broker/call.h"
 
 #include "broker/call_lists.h"
+#include "broker/call_why.h"
 #include "broker/errand.h"
 #include "broker/talk.h"
 
@@ -8,16 +9,16 @@
 #include <string.h>
 
 #define ARGS_MAX 32u
-#define EXPLAIN_BYTES 512
 #define LIST_MAX 1000u
 #define LIST_DEFAULT 50u
 
 struct args {
-    struct mr_span queue, kind, state, worker;
-    struct mr_uuid id;
-    bool has_id;
+    struct mr_span queue, kind, state, reason, worker;
+    struct mr_uuid id, before;
+    bool has_id, has_before, with_redriven, with_history;
     int64_t since_us, until_us;
-    uint32_t limit;
+    uint32_t limit, id_count;
+    struct mr_rd ids; /* stands before the first of id_count */
 };
 
 struct request {
@@ -29,34 +30,52 @@ struct request {
 
 /* ---- arguments ---------------------------------------------------------------------------------- */
 
-/* 16 bytes, or the text with hyphens. */
-static void
-read_id(struct mr_rd *rd, struct args *args)
+/* 16 bytes, or the text with hyphens. False for anything else. */
+static bool
+read_id(struct mr_rd *rd, struct mr_uuid *id)
 {
     struct mr_span bytes;
 
     if (mr_rd_peek(rd) == MR_PACK_STR) {
         bytes = mr_rd_str(rd, MR_UUID_TEXT_MAX);
-        args->has_id = mr_uuid_parse(bytes, &args->id) == MR_OK;
-        return;
+        return mr_uuid_parse(bytes, id) == MR_OK;
     }
-    bytes = mr_rd_bin(rd, sizeof args->id.b);
-    args->has_id = bytes.n == sizeof args->id.b;
-    if (args->has_id)
-        memcpy(args->id.b, bytes.p, sizeof args->id.b);
+    bytes = mr_rd_bin(rd, sizeof id->b);
+    if (bytes.n != sizeof id->b)
+        return false;
+    memcpy(id->b, bytes.p, sizeof id->b);
+    return true;
+}
+
+static void
+read_ids(struct mr_rd *rd, struct args *args)
+{
+    args->id_count = mr_rd_array(rd, MR_REDRIVE_MAX);
+    args->ids = *rd;
+    mr_rd_skip_n(rd, args->id_count);
 }
 
 static void
 read_one(struct mr_rd *rd, struct mr_span key, struct args *args)
 {
     if (mr_span_is(key, "id"))
-        read_id(rd, args);
+        args->has_id = read_id(rd, &args->id);
+    else if (mr_span_is(key, "ids"))
+        read_ids(rd, args);
     else if (mr_span_is(key, "queue"))
         args->queue = mr_rd_str(rd, MR_NAME_BYTES_MAX);
     else if (mr_span_is(key, "kind"))
         args->kind = mr_rd_str(rd, MR_NAME_BYTES_MAX);
     else if (mr_span_is(key, "state"))
         args->state = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+    else if (mr_span_is(key, "reason"))
+        args->reason = mr_rd_str(rd, MR_NAME_BYTES_MAX);
+    else if (mr_span_is(key, "before"))
+        args->has_before = read_id(rd, &args->before);
+    else if (mr_span_is(key, "with_redriven"))
+        args->with_redriven = mr_rd_bool(rd);
+    else if (mr_span_is(key, "with_history"))
+        args->with_history = mr_rd_bool(rd);
     else if (mr_span_is(key, "worker"))
         args->worker = mr_rd_str(rd, MR_NAME_BYTES_MAX);
     else if (mr_span_is(key, "since_us"))
@@ -246,6 +265,54 @@ on_jobs(const struct request *request)
 }
 
 static void
+on_dead(const struct request *request)
+{
+    const struct args *args = &request->args;
+    struct mr_task *task;
+
+    if (args->has_before && !args->until_us) {
+        answer(request, MR_BAD_ARGUMENT, "give `until_us` with `before`, as they came");
+        return;
+    }
+    task = task_for(request, MR_TASK_DEAD);
+    task->dead = (struct mr_dead_filter){.since_us = args->since_us,
+        .until_us = args->until_us,
+        .before = args->before,
+        .limit = args->limit ? args->limit : LIST_DEFAULT,
+        .with_redriven = args->with_redriven,
+        .with_history = args->with_history};
+    MR_ASSERT(mr_arena_copy(task->arena, args->reason, &task->dead.reason) &&
+              mr_arena_copy(task->arena, args->kind, &task->dead.kind) &&
+              mr_arena_copy(task->arena, args->queue, &task->dead.queue));
+    ask(request, task);
+}
+
+static void
+on_redrive(const struct request *request)
+{
+    const struct mr_session *session =
+        mr_session_at(request->broker->sessions, request->peer);
+    struct mr_rd rd = request->args.ids;
+    struct mr_task *task = task_for(request, MR_TASK_REDRIVE);
+    struct mr_uuid id;
+
+    for (uint32_t i = 0; i < request->args.id_count; i++) {
+        if (!read_id(&rd, &id)) {
+            mr_task_destroy(&task);
+            break;
+        }
+        MR_ASSERT(mr_task_add_id(task, id));
+    }
+    if (!task || task->id_count == 0) {
+        mr_task_destroy(&task);
+        answer(request, MR_BAD_ARGUMENT, "give `ids`: an array of jobs' ids");
+        return;
+    }
+    MR_ASSERT(mr_arena_copy(task->arena, mr_span_str(session->name), &task->name));
+    ask(request, task);
+}
+
+static void
 on_drain(const struct request *request)
 {
     if (request->args.worker.n) {
@@ -260,12 +327,16 @@ on_drain(const struct request *request)
 static void
 on_explain(const struct request *request)
 {
-    char text[EXPLAIN_BYTES];
+    char text[MR_WHY_BYTES];
+    bool is_known, wants_more;
 
-    if (request->args.has_id &&
-        mr_core_explain(request->broker->core, request->broker->now, request->args.id,
-            text, sizeof text) == MR_OK)
+    is_known = request->args.has_id &&
+               mr_call_why_now(request->broker, request->args.id, text, &wants_more);
+    if (is_known && !(wants_more && request->broker->is_store_up))
         tell(request, text);
+    else if (request->args.has_id && !request->broker->is_store_up)
+        answer(request, MR_STORE_DOWN,
+            "it is not in the broker's memory, and the database cannot be reached");
     else
         ask_for_id(request, MR_TASK_EXPLAIN);
 }
@@ -283,6 +354,8 @@ static const struct {
     {"cancel", on_cancel},
     {"show", on_show},
     {"jobs", on_jobs},
+    {"dead", on_dead},
+    {"redrive", on_redrive},
     {"drain", on_drain},
     {"explain", on_explain},
 };
@@ -311,27 +384,14 @@ mr_call_on_call(struct mr_broker *broker, uint32_t peer, const struct mr_msg *ms
 /* ---- what the writer brought back ------------------------------------------------------------------ */
 
 static void
-explain_stored(struct request *request, const struct mr_task *task)
+explain_stored(const struct request *request, const struct mr_task *task)
 {
-    const struct mr_found *found = task->found_count ? task->founds : NULL;
-    char text[EXPLAIN_BYTES];
+    char text[MR_WHY_BYTES];
 
-    if (!found || !(found->exists || found->is_finished)) {
+    if (mr_call_why_stored(request->broker, task->ids[0], &task->why, text))
+        tell(request, text);
+    else
         answer(request, MR_NO_JOB, "there is no job with this id");
-        return;
-    }
-    if (!found->is_finished) {
-        tell(request,
-            "it is stored, but not in this broker's memory: it is being loaded, or "
-            "belongs "
-            "to another shard");
-        return;
-    }
-    (void)snprintf(text, sizeof text, "it is finished: %s at attempt %u%s%.*s",
-        mr_outcome_name(found->outcome), found->attempt, found->text.n ? ": " : "",
-        found->text.n < 300 ? (int)found->text.n : 300,
-        found->text.n ? (const char *)found->text.p : "");
-    tell(request, text);
 }
 
 /* The state in memory goes into the map of the stored job, or nil stays nil. */
@@ -400,6 +460,9 @@ mr_call_answer(struct mr_broker *broker, const struct mr_task *task)
         finish_pause(&request, task);
         return;
     }
+    if (task->status == MR_OK && task->type == MR_TASK_REDRIVE)
+        mr_errand_sweep(
+            broker->errand); /* new jobs are in the inbox, whoever still listens */
     if (!session || session->nonce != task->nonce)
         return;
     if (task->status)

@@ -461,6 +461,8 @@ static const answer_fn answers[MR_TASK_TYPES] = {
     [MR_TASK_PAUSE] = on_asked,
     [MR_TASK_LIST] = on_asked,
     [MR_TASK_SHOW] = on_asked,
+    [MR_TASK_DEAD] = on_asked,
+    [MR_TASK_REDRIVE] = on_asked,
     [MR_TASK_EXPLAIN] = on_asked,
     [MR_TASK_NEWS] = on_news,
 };

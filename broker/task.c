@@ -33,7 +33,9 @@ static const struct {
     [MR_TASK_PAUSE] = {.bytes_max = 4096},
     [MR_TASK_LIST] = {.bytes_max = 4096},
     [MR_TASK_SHOW] = {.ids = 1, .bytes_max = 4096},
-    [MR_TASK_EXPLAIN] = {.ids = 1, .founds = 1, .bytes_max = COLD_BYTES_MAX},
+    [MR_TASK_DEAD] = {.bytes_max = 4096},
+    [MR_TASK_REDRIVE] = {.ids = MR_REDRIVE_MAX, .bytes_max = 4096},
+    [MR_TASK_EXPLAIN] = {.ids = 1, .bytes_max = COLD_BYTES_MAX},
     [MR_TASK_NEWS] = {.bytes_max = COLD_BYTES_MAX},
 };
 

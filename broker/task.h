@@ -32,7 +32,9 @@ enum mr_task_type {
     MR_TASK_PAUSE,
     MR_TASK_LIST,
     MR_TASK_SHOW,
-    MR_TASK_EXPLAIN, /* a FIND for a person */
+    MR_TASK_DEAD,
+    MR_TASK_REDRIVE,
+    MR_TASK_EXPLAIN,
     MR_TASK_NEWS,
 };
 #define MR_TASK_TYPES (MR_TASK_NEWS + 1)
@@ -62,9 +64,9 @@ struct mr_task {
     struct mr_store_batch batch; /* COMMIT */
     const char **ended;          /* COMMIT: room for MR_SESSIONS_ENDED_MAX names */
 
-    struct mr_uuid *ids; /* FIND, READ, SHOW, EXPLAIN */
+    struct mr_uuid *ids; /* FIND, READ, SHOW, REDRIVE, EXPLAIN */
     uint32_t id_count;
-    struct mr_found *founds; /* FIND, EXPLAIN: out */
+    struct mr_found *founds; /* FIND: out */
     uint32_t found_count;
     struct mr_stored_job *jobs; /* READ, SWEEP, LOAD: out */
     uint32_t job_count, jobs_taken;
@@ -73,10 +75,12 @@ struct mr_task {
 
     uint32_t peer; /* cold ones: who asked, in which conversation */
     uint64_t nonce, corr;
-    struct mr_span name; /* ADD_KIND, PAUSE */
+    struct mr_span name; /* ADD_KIND, PAUSE; REDRIVE: who submits */
     bool is_paused;
-    struct mr_job_filter filter;
-    struct mr_wr out; /* LIST, SHOW: out */
+    struct mr_job_filter filter; /* LIST */
+    struct mr_dead_filter dead;  /* DEAD */
+    struct mr_wr out;            /* LIST, SHOW, DEAD, REDRIVE: out */
+    struct mr_why_row why;       /* EXPLAIN: out */
 
     enum mr_news news;
     uint64_t epoch;

@@ -118,6 +118,28 @@ run_show(struct mr_store *store, struct mr_task *task)
     return mr_store_show(store, task->ids[0], &task->out, &task->err);
 }
 
+static enum mr_status
+run_dead(struct mr_store *store, struct mr_task *task)
+{
+    mr_wr_reset(&task->out);
+    return mr_store_dead(store, &task->dead, &task->out, &task->err);
+}
+
+static enum mr_status
+run_redrive(struct mr_store *store, struct mr_task *task)
+{
+    mr_wr_reset(&task->out);
+    return mr_store_redrive(
+        store, task->ids, task->id_count, task->name, &task->out, &task->err);
+}
+
+static enum mr_status
+run_explain(struct mr_store *store, struct mr_task *task)
+{
+    mr_arena_reset(task->arena);
+    return mr_store_why(store, task->ids[0], task->arena, &task->why, &task->err);
+}
+
 static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_COMMIT] = run_commit,
     [MR_TASK_FIND] = run_find,
@@ -128,7 +150,9 @@ static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_PAUSE] = run_pause,
     [MR_TASK_LIST] = run_list,
     [MR_TASK_SHOW] = run_show,
-    [MR_TASK_EXPLAIN] = run_find,
+    [MR_TASK_DEAD] = run_dead,
+    [MR_TASK_REDRIVE] = run_redrive,
+    [MR_TASK_EXPLAIN] = run_explain,
 };
 
 /* A repeated look-up starts anew: what an earlier try took over is forgotten. A COMMIT's arena

@@ -99,6 +99,18 @@ enum mr_status mr_cli_parse_id(
 enum mr_status mr_cli_read_file(const char *path, size_t bytes_max, char **bytes,
     size_t *n, struct mr_err *err) MR_MUST_CHECK;
 
+/* ---- cli_filter.c: options that become arguments of a method ---------------------------------- */
+
+/* What was not given is not added. */
+enum mr_status mr_cli_filter_text(const struct mr_cli *cli, const char *name,
+    json_t *args, struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_cli_filter_time(const struct mr_cli *cli, const char *name,
+    const char *key, json_t *args, struct mr_err *err) MR_MUST_CHECK;
+/* One of `count` words. */
+enum mr_status mr_cli_filter_word(const struct mr_cli *cli, const char *name,
+    const char *const *words, size_t count, json_t *args,
+    struct mr_err *err) MR_MUST_CHECK;
+
 /* ---- cli_help.c -------------------------------------------------------------------------------- */
 
 void mr_cli_help(const struct mr_cli *cli, FILE *out);
@@ -116,6 +128,9 @@ int mr_cli_exit_of(int code);
 int mr_cli_fail(struct mr_cli *cli, const struct mr_err *err);
 int mr_cli_fail_error(struct mr_cli *cli, const struct millrace_error *error);
 
+/* A person looks at it, at a place where a line can be written over. */
+bool mr_cli_is_terminal(FILE *file);
+
 /* One JSON value on its own line. Takes the reference. */
 void mr_cli_print_json(struct mr_cli *cli, json_t *value);
 
@@ -125,6 +140,9 @@ void mr_cli_print_rows(struct mr_cli *cli, json_t *rows, const char *const *colu
 
 /* One object as "name  value" lines. Takes the reference. */
 void mr_cli_print_object(struct mr_cli *cli, json_t *object);
+
+/* What `show` says of a job: the row, what runs now, attempts. Takes the reference. */
+void mr_cli_print_job(struct mr_cli *cli, json_t *job);
 
 /* A finished job: its result (or error) and the exit code that goes with it. */
 int mr_cli_print_result(struct mr_cli *cli, const struct millrace_result *result);
@@ -149,6 +167,8 @@ int mr_cmd_batch(struct mr_cli *cli);
 int mr_cmd_wait(struct mr_cli *cli);
 int mr_cmd_show(struct mr_cli *cli);
 int mr_cmd_jobs(struct mr_cli *cli);
+int mr_cmd_dead(struct mr_cli *cli);
+int mr_cmd_redrive(struct mr_cli *cli);
 int mr_cmd_list_queues(struct mr_cli *cli);
 int mr_cmd_list_workers(struct mr_cli *cli);
 int mr_cmd_list_kinds(struct mr_cli *cli);

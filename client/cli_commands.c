@@ -45,6 +45,30 @@ static const struct mr_cli_option jobs_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option dead_options[] = {
+    {"kind", "KIND", "only this kind"},
+    {"queue", "NAME", "only this queue"},
+    {"reason", "REASON", "used-up (its attempts), for-good, quarantined or unknown"},
+    {"since", "WHEN", "died at or after 2026-11-24T01:49:47Z, or -1h"},
+    {"until", "WHEN", "died before"},
+    {"limit", "N", "at most so many, the latest deaths first (default: 50)"},
+    {"redriven", NULL, "also those that were submitted anew"},
+    {NULL, NULL, NULL},
+};
+
+static const struct mr_cli_option redrive_options[] = {
+    {"yes", NULL, "do it; without it nothing is submitted, only shown"},
+    {"all", NULL, "all dead jobs, when neither ids nor a filter are given"},
+    {"kind", "KIND", "those of this kind"},
+    {"queue", "NAME", "those of this queue"},
+    {"reason", "REASON", "used-up (its attempts), for-good, quarantined or unknown"},
+    {"since", "WHEN", "those that died at or after 2026-11-24T01:49:47Z, or -1h"},
+    {"until", "WHEN", "those that died before"},
+    {"limit", "N", "at most so many, the latest deaths first (default: all)"},
+    {"rate", "N", "so many a second (default: as fast as they are taken)"},
+    {NULL, NULL, NULL},
+};
+
 static const struct mr_cli_option migrate_options[] = {
     {"pack", "NAME", "also the tables of a pack of kinds (ride)"},
     {NULL, NULL, NULL},
@@ -85,6 +109,13 @@ const struct mr_cli_command mr_cli_commands[] = {
         "millrace show 0198c0de-0000-7000-8000-000000000001", NULL, 1, 1, mr_cmd_show},
     {"jobs", "", "List jobs, newest first.", "millrace jobs --state failed --since -1h",
         jobs_options, 0, 0, mr_cmd_jobs},
+    {"dead", "[ID]",
+        "List jobs that have failed for ever; with an ID, its whole history.",
+        "millrace dead --kind test.fail --since -1h", dead_options, 0, 1, mr_cmd_dead},
+    {"redrive", "[ID...]",
+        "Submit dead jobs anew, each once; shows first, does it with --yes.",
+        "millrace redrive --kind test.fail --rate 50 --yes", redrive_options, 0,
+        MR_CLI_WORDS_MAX, mr_cmd_redrive},
     {"queues", "", "List queues with what waits in them.", "millrace queues", NULL, 0, 0,
         mr_cmd_list_queues},
     {"workers", "", "List connected workers.", "millrace workers", NULL, 0, 0,

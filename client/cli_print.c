@@ -109,6 +109,14 @@ mr_cli_fail_error(struct mr_cli *cli, const struct millrace_error *error)
     return mr_cli_exit_of(error->code);
 }
 
+bool
+mr_cli_is_terminal(FILE *file)
+{
+    const char *term = getenv("TERM");
+
+    return term && strcmp(term, "dumb") != 0 && fileno(file) >= 0 && isatty(fileno(file));
+}
+
 /* ---- JSON and tables ------------------------------------------------------------------------- */
 
 void
@@ -252,6 +260,34 @@ mr_cli_print_object(struct mr_cli *cli, json_t *object)
         free(cell);
     }
     json_decref(object);
+}
+
+void
+mr_cli_print_job(struct mr_cli *cli, json_t *job)
+{
+    static const char *const columns[] = {"attempt", "outcome", "started_at",
+        "finished_at", "retry_at", "worker", "error", NULL};
+    json_t *attempts, *live;
+
+    if (cli->is_json) {
+        mr_cli_print_json(cli, job);
+        return;
+    }
+    attempts = json_incref(json_object_get(job, "attempt_rows"));
+    live = json_incref(json_object_get(job, "live"));
+    (void)json_object_del(job, "attempt_rows");
+    (void)json_object_del(job, "live");
+    mr_cli_print_object(cli, job);
+    if (json_is_object(live)) {
+        fputs("\nnow\n", cli->out);
+        mr_cli_print_object(cli, json_incref(live));
+    }
+    if (json_array_size(attempts) > 0) {
+        fputs("\nattempts that did not succeed\n", cli->out);
+        mr_cli_print_rows(cli, json_incref(attempts), columns);
+    }
+    json_decref(attempts);
+    json_decref(live);
 }
 
 /* ---- Results ---------------------------------------------------------------------------------- */

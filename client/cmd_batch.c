@@ -246,14 +246,6 @@ send_all(struct batch *batch, struct mr_err *err)
 
 /* ---- The command --------------------------------------------------------------------------------- */
 
-static bool
-is_terminal(FILE *file)
-{
-    const char *term = getenv("TERM");
-
-    return term && strcmp(term, "dumb") != 0 && fileno(file) >= 0 && isatty(fileno(file));
-}
-
 static enum mr_status
 open_state(struct batch *batch, struct mr_err *err)
 {
@@ -312,7 +304,7 @@ mr_cmd_batch(struct mr_cli *cli)
         .window = WINDOW_DEFAULT,
         .queue = mr_cli_option(cli, "queue"),
         .began_us = mr_clock_now().mono_us,
-        .has_bar = is_terminal(cli->err)};
+        .has_bar = mr_cli_is_terminal(cli->err)};
     struct mr_err err = {.status = MR_OK};
     enum mr_status status = open_input(&batch, &err);
 

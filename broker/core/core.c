@@ -12,6 +12,7 @@
 #include "broker/core/settle.h"
 #include "broker/core/submit.h"
 #include "broker/core/watch.h"
+#include "broker/core/why.h"
 
 #include <stdlib.h>
 
@@ -554,7 +555,7 @@ enum mr_status
 mr_core_explain(const struct mr_core *core, struct mr_now now, struct mr_uuid id,
     char *out, size_t out_bytes)
 {
-    return mr_look_explain(core, now, id, out, out_bytes);
+    return mr_why_explain(core, now, id, out, out_bytes);
 }
 
 enum mr_status

@@ -1,5 +1,5 @@
 /*
- * Looking in: gauges, lists, and why a job does not run. Changes nothing. See core.h.
+ * Looking in: gauges and lists. Changes nothing. See core.h.
  */
 #ifndef MR_CORE_LOOK_H
 #define MR_CORE_LOOK_H
@@ -15,9 +15,5 @@ bool mr_look_next_kind(
     const struct mr_core *core, uint32_t *cursor, struct mr_core_kind_info *out);
 enum mr_status mr_look_job(const struct mr_core *core, struct mr_uuid id,
     struct mr_core_job_info *out) MR_MUST_CHECK;
-
-/* Wall times are by the clocks of `now`. */
-enum mr_status mr_look_explain(const struct mr_core *core, struct mr_now now,
-    struct mr_uuid id, char *out, size_t out_bytes) MR_MUST_CHECK;
 
 #endif

@@ -46,21 +46,36 @@ mr_settle_attempt(
     mr_say_store(core, &op);
 }
 
-void
-mr_settle_result(
-    struct mr_core *core, uint32_t slot, enum mr_outcome outcome, struct mr_span text)
+static void
+settle_end(struct mr_core *core, uint32_t slot, enum mr_outcome outcome,
+    enum mr_dead_reason reason, struct mr_span text)
 {
     struct mr_job *job = mr_job_at(core, slot);
     struct mr_store_op op = {.type = MR_STORE_RESULT,
         .id = job->id,
         .attempt = job->attempt,
         .outcome = outcome,
+        .reason = reason,
         .text = cut(text),
         .finished_at_us = core->now.wall_us};
 
     mr_job_move(core, slot, MR_JOB_SETTLING);
     job->flags |= MR_JOB_LAST;
     mr_say_store(core, &op);
+}
+
+void
+mr_settle_result(
+    struct mr_core *core, uint32_t slot, enum mr_outcome outcome, struct mr_span text)
+{
+    settle_end(core, slot, outcome, MR_DEAD_NOT, text);
+}
+
+static void
+settle_dead(
+    struct mr_core *core, uint32_t slot, enum mr_dead_reason reason, struct mr_span text)
+{
+    settle_end(core, slot, MR_FAILED, reason, text);
 }
 
 void
@@ -84,7 +99,8 @@ mr_settle_failure(struct mr_core *core, uint32_t slot,
     if (job->flags & MR_JOB_CANCEL)
         mr_settle_result(core, slot, MR_OUT_CANCELLED, from->text);
     else if (attempt.is_last)
-        mr_settle_result(core, slot, MR_FAILED, from->text);
+        settle_dead(
+            core, slot, is_for_good ? MR_DEAD_FOR_GOOD : MR_DEAD_USED_UP, from->text);
     else
         core->stats.retried++;
 }
@@ -372,7 +388,7 @@ mr_settle_exhausted(struct mr_core *core, uint32_t slot)
         return false;
     (void)snprintf(text, sizeof text, "failed %u times; its attempts say how",
         (unsigned)job->failures);
-    mr_settle_result(core, slot, MR_FAILED, mr_span_str(text));
+    settle_dead(core, slot, MR_DEAD_USED_UP, mr_span_str(text));
     return true;
 }
 
@@ -392,7 +408,7 @@ quarantine(struct mr_core *core, uint32_t slot, struct mr_span losses)
         (int)mr_span_cut(losses, MR_ERROR_BYTES_MAX / 2).n,
         losses.n ? (const char *)losses.p : "", losses.n ? ")" : "",
         mr_uuid_format(job->id, id));
-    mr_settle_result(core, slot, MR_FAILED, mr_span_str(text));
+    settle_dead(core, slot, MR_DEAD_QUARANTINED, mr_span_str(text));
 }
 
 static void

@@ -67,6 +67,7 @@ static const struct col job[] = {
 COL(put_attempt, mr_bin_put_int4(bin, (int32_t)op->attempt))
 COL(put_attempt_outcome, mr_bin_put_int2(bin, (int16_t)op->attempt_outcome))
 COL(put_outcome, mr_bin_put_int2(bin, (int16_t)op->outcome))
+COL(put_reason, mr_bin_put_some_int2(bin, op->reason))
 COL(put_started_at, mr_bin_put_some_time(bin, op->started_at_us))
 COL(put_finished_at, mr_bin_put_some_time(bin, op->finished_at_us))
 COL(put_retry_at, mr_bin_put_some_time(bin, op->retry_at_us))
@@ -92,6 +93,7 @@ static const struct col result[] = {
     {MR_BIN_TIME, put_finished_at},
     {MR_BIN_TEXT, put_worker},
     {MR_BIN_TEXT, put_text},
+    {MR_BIN_INT2, put_reason},
 };
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))

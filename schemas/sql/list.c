@@ -6,60 +6,55 @@
 
 #define LIST_MAX 1000u
 
-/* How a column becomes a value: nil if it is null. */
-enum form { FORM_ID, FORM_TEXT, FORM_INT, FORM_TIME, FORM_BIN };
-
-struct field {
-    const char *name;
-    enum form form;
-};
-
-static const struct field job_fields[] = {
-    {"id", FORM_ID},
-    {"kind", FORM_TEXT},
-    {"queue", FORM_TEXT},
-    {"state", FORM_TEXT},
-    {"priority", FORM_INT},
-    {"attempts", FORM_INT},
-    {"submitted_at", FORM_TIME},
-    {"run_at", FORM_TIME},
-    {"finished_at", FORM_TIME},
-    {"error", FORM_TEXT},
+static const struct mr_list_field job_fields[] = {
+    {"id", MR_FORM_ID},
+    {"kind", MR_FORM_TEXT},
+    {"queue", MR_FORM_TEXT},
+    {"state", MR_FORM_TEXT},
+    {"priority", MR_FORM_INT},
+    {"attempts", MR_FORM_INT},
+    {"submitted_at", MR_FORM_TIME},
+    {"run_at", MR_FORM_TIME},
+    {"finished_at", MR_FORM_TIME},
+    {"error", MR_FORM_TEXT},
     /* Of one job only. */
-    {"retry_at", FORM_TIME},
-    {"expires_at", FORM_TIME},
-    {"lane", FORM_TEXT},
-    {"started_at", FORM_TIME},
-    {"worker", FORM_TEXT},
-    {"timeout_ms", FORM_INT},
-    {"attempts_max", FORM_INT},
-    {"backoff_base_ms", FORM_INT},
-    {"backoff_cap_ms", FORM_INT},
-    {"backoff_factor_percent", FORM_INT},
-    {"backoff_jitter_percent", FORM_INT},
-    {"submitted_by", FORM_TEXT},
-    {"trace", FORM_TEXT},
-    {"shard", FORM_INT},
-    {"payload", FORM_BIN},
-    {"body", FORM_BIN},
+    {"retry_at", MR_FORM_TIME},
+    {"expires_at", MR_FORM_TIME},
+    {"lane", MR_FORM_TEXT},
+    {"started_at", MR_FORM_TIME},
+    {"worker", MR_FORM_TEXT},
+    {"timeout_ms", MR_FORM_INT},
+    {"attempts_max", MR_FORM_INT},
+    {"backoff_base_ms", MR_FORM_INT},
+    {"backoff_cap_ms", MR_FORM_INT},
+    {"backoff_factor_percent", MR_FORM_INT},
+    {"backoff_jitter_percent", MR_FORM_INT},
+    {"submitted_by", MR_FORM_TEXT},
+    {"trace", MR_FORM_TEXT},
+    {"shard", MR_FORM_INT},
+    {"redrive_of", MR_FORM_ID},
+    {"redriven_as", MR_FORM_ID},
+    {"reason", MR_FORM_TEXT},
+    {"payload", MR_FORM_BIN},
+    {"body", MR_FORM_BIN},
 };
 #define LIST_FIELDS 10
 #define SHOW_FIELDS ((int)(sizeof job_fields / sizeof job_fields[0]))
 
-static const struct field attempt_fields[] = {
-    {"attempt", FORM_INT},
-    {"outcome", FORM_TEXT},
-    {"worker", FORM_TEXT},
-    {"started_at", FORM_TIME},
-    {"finished_at", FORM_TIME},
-    {"retry_at", FORM_TIME},
-    {"error", FORM_TEXT},
+static const struct mr_list_field attempt_fields[] = {
+    {"attempt", MR_FORM_INT},
+    {"outcome", MR_FORM_TEXT},
+    {"worker", MR_FORM_TEXT},
+    {"started_at", MR_FORM_TIME},
+    {"finished_at", MR_FORM_TIME},
+    {"retry_at", MR_FORM_TIME},
+    {"error", MR_FORM_TEXT},
 };
 #define ATTEMPT_FIELDS ((int)(sizeof attempt_fields / sizeof attempt_fields[0]))
 
 static void
-put_value(
-    struct mr_wr *out, const struct pg_result *row, int at, int column, enum form form)
+put_value(struct mr_wr *out, const struct pg_result *row, int at, int column,
+    enum mr_list_form form)
 {
     char text[MR_UUID_TEXT_MAX];
 
@@ -68,27 +63,27 @@ put_value(
         return;
     }
     switch (form) {
-    case FORM_ID:
+    case MR_FORM_ID:
         mr_wr_cstr(out, mr_uuid_format(mr_bin_uuid(row, at, column), text));
         break;
-    case FORM_TEXT:
+    case MR_FORM_TEXT:
         mr_wr_str(out, mr_bin_span(row, at, column));
         break;
-    case FORM_INT:
+    case MR_FORM_INT:
         mr_wr_int(out, mr_bin_int(row, at, column));
         break;
-    case FORM_TIME:
+    case MR_FORM_TIME:
         mr_wr_int(out, mr_bin_time(row, at, column));
         break;
-    case FORM_BIN:
+    case MR_FORM_BIN:
         mr_wr_bin(out, mr_bin_span(row, at, column));
         break;
     }
 }
 
-static void
-put_fields(struct mr_wr *out, const struct pg_result *row, int at,
-    const struct field *fields, int count)
+void
+mr_list_put(struct mr_wr *out, const struct pg_result *row, int at,
+    const struct mr_list_field *fields, int count)
 {
     for (int i = 0; i < count; i++) {
         mr_wr_cstr(out, fields[i].name);
@@ -116,7 +111,7 @@ on_row(void *context, const struct pg_result *row)
     struct listing *listing = context;
 
     mr_wr_map(listing->out, LIST_FIELDS);
-    put_fields(listing->out, row, 0, job_fields, LIST_FIELDS);
+    mr_list_put(listing->out, row, 0, job_fields, LIST_FIELDS);
     listing->count++;
     return listing->out->status == MR_OK;
 }
@@ -152,20 +147,36 @@ on_attempt(void *context, const struct pg_result *row)
     struct listing *listing = context;
 
     mr_wr_map(listing->out, ATTEMPT_FIELDS);
-    put_fields(listing->out, row, 0, attempt_fields, ATTEMPT_FIELDS);
+    mr_list_put(listing->out, row, 0, attempt_fields, ATTEMPT_FIELDS);
     listing->count++;
     return listing->out->status == MR_OK;
+}
+
+enum mr_status
+mr_list_put_attempts(
+    struct mr_store *store, struct mr_uuid id, struct mr_wr *out, struct mr_err *err)
+{
+    struct listing listing = {.out = out};
+    enum mr_status status;
+    size_t mark;
+
+    mr_stmt_args_reset(&store->args);
+    mr_bin_put_uuid(mr_stmt_arg(&store->args), id);
+    mr_wr_cstr(out, "attempt_rows");
+    mark = mr_wr_array_open(out);
+    status = mr_pg_each(
+        store->pg, MR_STMT_SHOW_ATTEMPTS, &store->args, on_attempt, &listing, err);
+    mr_wr_close(out, mark, listing.count);
+    return status;
 }
 
 enum mr_status
 mr_store_show(
     struct mr_store *store, struct mr_uuid id, struct mr_wr *out, struct mr_err *err)
 {
-    struct listing listing = {.out = out};
     struct mr_args *args = &store->args;
     struct pg_result *result = NULL;
     enum mr_status status = mr_store_is_ready(store, err);
-    size_t mark;
 
     if (status != MR_OK)
         return status;
@@ -180,12 +191,8 @@ mr_store_show(
         return written(out, "show a job", err);
     }
     mr_wr_map(out, SHOW_FIELDS + 1);
-    put_fields(out, result, 0, job_fields, SHOW_FIELDS);
+    mr_list_put(out, result, 0, job_fields, SHOW_FIELDS);
     mr_pg_free_result(&result);
-    mr_wr_cstr(out, "attempt_rows");
-    mark = mr_wr_array_open(out);
-    status =
-        mr_pg_each(store->pg, MR_STMT_SHOW_ATTEMPTS, args, on_attempt, &listing, err);
-    mr_wr_close(out, mark, listing.count);
+    status = mr_list_put_attempts(store, id, out, err);
     return status == MR_OK ? written(out, "show a job", err) : status;
 }

@@ -23,6 +23,14 @@ enum mr_attempt_outcome {
     MR_ATTEMPT_CRASHED = 5,
 };
 
+/* Why a job has failed for ever. `millrace.reason_word` has the words. */
+enum mr_dead_reason {
+    MR_DEAD_NOT = 0, /* it has not: null */
+    MR_DEAD_USED_UP = 1,
+    MR_DEAD_FOR_GOOD = 2,
+    MR_DEAD_QUARANTINED = 3,
+};
+
 enum mr_store_op_type { MR_STORE_JOB, MR_STORE_ATTEMPT, MR_STORE_RESULT };
 
 /* One row to be written and, after the commit, what became of it. Spans borrow from the
@@ -41,7 +49,8 @@ struct mr_store_op {
     uint32_t attempt;
     enum mr_attempt_outcome attempt_outcome;
     enum mr_outcome outcome;
-    struct mr_span text; /* error */
+    enum mr_dead_reason reason; /* RESULT */
+    struct mr_span text;        /* error */
     struct mr_span worker;
     int64_t started_at_us, finished_at_us, retry_at_us; /* 0: null */
 

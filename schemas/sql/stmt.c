@@ -94,14 +94,15 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_ADD_RESULTS] = {"mr_add_results", "store results",
         "insert into millrace.result (id, attempt, outcome, started_at, finished_at, "
         "worker, "
-        "error) select id, attempt, outcome, started_at, "
-        "coalesce(finished_at, clock_timestamp()), worker, error "
-        "from unnest($1, $2, $3, $4, $5, $6, $7) o (id, attempt, outcome, started_at, "
-        "finished_at, worker, error) on conflict do nothing returning id",
+        "error, reason) select id, attempt, outcome, started_at, "
+        "coalesce(finished_at, clock_timestamp()), worker, error, reason "
+        "from unnest($1, $2, $3, $4, $5, $6, $7, $8) o (id, attempt, outcome, "
+        "started_at, "
+        "finished_at, worker, error, reason) on conflict do nothing returning id",
         MR_STMT_STORE,
         {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_INT2),
             ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TEXT),
-            ARRAY_OF(MR_BIN_TEXT)}},
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_INT2)}},
     [MR_STMT_LOWER] = {"mr_lower", "lower the low-water mark",
         "update millrace.shard set low_water = millrace.id_floor($2) "
         "where shard = $1 and low_water > $2",
@@ -153,10 +154,10 @@ static const struct row rows[MR_STMT_COUNT] = {
         "taken as (delete from millrace.inbox i using held where i.id = held.id "
         "returning i.*), "
         "fresh as (insert into millrace.job (" JOB_COLUMNS
-        ") select id, submitted_at, $1, "
+        ", redrive_of) select id, submitted_at, $1, "
         "priority, queue, kind, lane, run_at, expires_at, timeout_ms, attempts_max, "
         "backoff_base_ms, backoff_cap_ms, backoff_factor_percent, "
-        "backoff_jitter_percent, submitted_by, trace, payload from taken "
+        "backoff_jitter_percent, submitted_by, trace, payload, redrive_of from taken "
         "on conflict do nothing returning *), "
         "first as (select id from fresh order by id limit 1), "
         "lowered as (update millrace.shard s set low_water = millrace.id_floor(first.id) "
@@ -208,7 +209,9 @@ static const struct row rows[MR_STMT_COUNT] = {
         "v.started_at, "
         "v.worker, j.timeout_ms, j.attempts_max, j.backoff_base_ms, j.backoff_cap_ms, "
         "j.backoff_factor_percent, j.backoff_jitter_percent, "
-        "v.submitted_by, v.trace, v.shard, j.payload, r.body from millrace.jobs v "
+        "v.submitted_by, v.trace, v.shard, j.redrive_of, millrace.redriven_as($1), "
+        "case when r.outcome = 2 then millrace.reason_word(r.reason, r.error) end, "
+        "j.payload, r.body from millrace.jobs v "
         "join millrace.job j on j.id = $1 left join millrace.result r on r.id = $1 "
         "where v.id = $1",
         MR_STMT_STORE, {MR_BIN_UUID}},
@@ -216,6 +219,67 @@ static const struct row rows[MR_STMT_COUNT] = {
         "select attempt, millrace.attempt_word(outcome), worker, started_at, "
         "finished_at, "
         "retry_at, error from millrace.attempt where id = $1 order by attempt",
+        MR_STMT_STORE, {MR_BIN_UUID}},
+    /* A bounded number of dead jobs is looked at, whatever the filter lets through: a page takes
+     * its time, never more. Columns of those that it does not let through are null. */
+    [MR_STMT_DEAD] = {"mr_dead", "list dead jobs",
+        "select d.id, j.kind, j.queue, d.finished_at, d.attempt, d.reason, "
+        "case when j.id is not null then d.error end, j.redriven_as, j.redrive_of, "
+        "j.priority, j.lane, j.submitted_at, "
+        "coalesce(d.worker, (select a.worker from millrace.attempt a "
+        "where a.id = d.id and a.attempt = d.attempt)) "
+        "from (select r.id, r.finished_at, r.attempt, r.error, r.worker, "
+        "millrace.reason_word(r.reason, r.error) as reason from millrace.result r "
+        "where r.outcome = 2 and r.finished_at >= $1 and (r.finished_at, r.id) < ($2, "
+        "$3) "
+        "order by r.finished_at desc, r.id desc limit $4) d "
+        "left join lateral (select j.id, j.kind, j.queue, j.redrive_of, j.priority, "
+        "j.lane, j.submitted_at, millrace.redriven_as(j.id) as redriven_as "
+        "from millrace.job j where j.id = d.id offset 0) j "
+        "on ($5::text is null or j.kind = $5) and ($6::text is null or j.queue = $6) "
+        "and ($7::text is null or d.reason = $7) and ($8 or j.redriven_as is null) "
+        "order by d.finished_at desc, d.id desc",
+        MR_STMT_STORE,
+        {MR_BIN_TIME, MR_BIN_TIME, MR_BIN_UUID, MR_BIN_INT8, MR_BIN_TEXT, MR_BIN_TEXT,
+            MR_BIN_TEXT, MR_BIN_BOOL}},
+    /* One at a time, whichever broker it is asked of: who waited sees what the other one did. */
+    [MR_STMT_REDRIVE_ALONE] = {"mr_redrive_alone", "redrive jobs",
+        "select pg_advisory_xact_lock(28018, 2)", MR_STMT_STORE, {0}},
+    /* The new ids are of now, and ascend in the order that was asked for: a lane keeps it.
+     * Payloads above $3 bytes in all are left for another time. */
+    [MR_STMT_REDRIVE] = {"mr_redrive", "redrive jobs",
+        "with asked as materialized (select o.n, o.id, j.id is not null as is_job, "
+        "r.outcome, millrace.redriven_as(o.id) as known, "
+        "sum(octet_length(j.payload)) over (order by o.n) as bytes "
+        "from (select min(u.n) as n, u.id from unnest($1) with ordinality u (id, n) "
+        "group by u.id) o " ONE_BY_ONE_JOB "), "
+        "stamp as materialized (select substring(uuid_send(millrace.new_id()) from 1 for "
+        "6) as ms), "
+        "fresh as (insert into millrace.inbox (id, kind, queue, payload, priority, lane, "
+        "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
+        "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, "
+        "redrive_of) select encode(overlay(uuid_send(millrace.new_id()) placing "
+        "s.ms || int2send((28672 + a.n)::smallint) from 1 for 8), 'hex')::uuid, "
+        "j.kind, j.queue, j.payload, j.priority, j.lane, j.timeout_ms, j.attempts_max, "
+        "j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "
+        "j.backoff_jitter_percent, $2, j.trace, j.id "
+        "from asked a join millrace.job j on j.id = a.id cross join stamp s "
+        "where a.outcome = 2 and a.known is null and coalesce(a.bytes, 0) <= $3 "
+        "order by a.n returning id, redrive_of) "
+        "select a.id, a.is_job, a.outcome, a.known, f.id from asked a "
+        "left join fresh f on f.redrive_of = a.id order by a.n",
+        MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID), MR_BIN_TEXT, MR_BIN_INT8}},
+    /* Everything that the database can say about why a job does not run. */
+    [MR_STMT_WHY] = {"mr_why", "look a job up",
+        "select j.shard, r.outcome, r.attempt, r.finished_at, "
+        "millrace.reason_word(r.reason, r.error), r.error, a.attempt, a.error, "
+        "millrace.redriven_as(o.id), "
+        "exists (select from millrace.inbox i where i.id = o.id) "
+        "from (select $1::uuid as id) o "
+        "left join millrace.job j on j.id = o.id "
+        "left join millrace.result r on r.id = o.id "
+        "left join lateral (select attempt, error from millrace.attempt a "
+        "where a.id = o.id order by attempt desc limit 1) a on true",
         MR_STMT_STORE, {MR_BIN_UUID}},
 
     [MR_STMT_FINISH] = {"mr_finish", "store the result",

@@ -34,6 +34,10 @@ enum mr_stmt {
     MR_STMT_LIST,
     MR_STMT_SHOW,
     MR_STMT_SHOW_ATTEMPTS,
+    MR_STMT_DEAD,
+    MR_STMT_REDRIVE_ALONE,
+    MR_STMT_REDRIVE,
+    MR_STMT_WHY,
     /* workers */
     MR_STMT_FINISH,
     MR_STMT_FINISH_MANY,

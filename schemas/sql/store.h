@@ -126,11 +126,52 @@ enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter 
     struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 /* Writes one map: as above, and retry_at, expires_at, lane, started_at, worker, timeout_ms,
  * attempts_max, backoff_base_ms, backoff_cap_ms, backoff_factor_percent,
- * backoff_jitter_percent, submitted_by, trace, shard, payload and body (msgpack as bin),
- * attempt_rows: an array of maps (attempt, outcome, worker, started_at,
- * finished_at, retry_at, error). Nil when there is no such job. */
+ * backoff_jitter_percent, submitted_by, trace, shard, redrive_of, redriven_as, reason, payload
+ * and body (msgpack as bin), attempt_rows: an array of maps (attempt, outcome, worker,
+ * started_at, finished_at, retry_at, error). Nil when there is no such job. */
 enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_wr *out,
     struct mr_err *err) MR_MUST_CHECK;
+
+/* ---- dead jobs: those that have failed for ever ------------------------------------------------- */
+
+#define MR_REDRIVE_MAX 1000u /* ids of one call */
+
+/* Empty spans and zeros do not filter. */
+struct mr_dead_filter {
+    struct mr_span kind, queue, reason;
+    int64_t since_us, until_us; /* finished_at */
+    struct mr_uuid before; /* with until_us: go on behind the page that ended with them */
+    uint32_t limit;        /* at most 1,000; 100 with the history */
+    bool with_redriven;    /* also those that another job was submitted in place of */
+    bool with_history;     /* and attempt_rows of each */
+};
+/* Writes one map: jobs, the latest deaths first (id, kind, queue, finished_at, attempts, reason,
+ * error, redriven_as, redrive_of, priority, lane, submitted_at, worker), and until_us and before,
+ * which are nil at the end of the list: ask again with them. A call looks at 2,000 dead jobs at
+ * most, so that a page may be short, or empty, and not the last one. */
+enum mr_status mr_store_dead(struct mr_store *store, const struct mr_dead_filter *filter,
+    struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
+
+/* For each dead job of these ids, once and for all, put a new one into the inbox: same queue, kind,
+ * payload, priority, lane and limits, redrive_of = the id. Writes an array of maps: id, verdict
+ * ("submitted", "known": it was before, "not dead", "no job", "later": too many bytes for
+ * one call), as: the new id. Safe to repeat. */
+enum mr_status mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids,
+    uint32_t count, struct mr_span submitted_by, struct mr_wr *out,
+    struct mr_err *err) MR_MUST_CHECK;
+
+/* What the database knows of one job; its spans are copied into `arena`. */
+struct mr_why_row {
+    bool is_job, is_finished, is_in_inbox, is_redriven;
+    uint32_t shard;
+    enum mr_outcome outcome;
+    uint32_t attempt; /* of the result, else the last that did not succeed; 0: none */
+    int64_t finished_at_us;
+    struct mr_span reason, error; /* of the result, else of that attempt */
+    struct mr_uuid redriven_as;
+};
+enum mr_status mr_store_why(struct mr_store *store, struct mr_uuid id,
+    struct mr_arena *arena, struct mr_why_row *out, struct mr_err *err) MR_MUST_CHECK;
 
 /* Move the low-water mark up, past 50,000 finished jobs at most: a bounded look. *more: there was
  * no unfinished one among them, so look again soon. MR_FENCED. */

@@ -1,7 +1,7 @@
 /*
  * The store's inside, for the files of this folder that make it up: store.c (life, ownership,
  * small tables), batch.c (commit), judge.c (what was there before), copy.c (COPY BINARY),
- * load.c (reading), list.c (for people).
+ * load.c (reading), list.c and dead.c (for people).
  */
 #ifndef MR_SQL_STORE_PRIV_H
 #define MR_SQL_STORE_PRIV_H
@@ -53,5 +53,23 @@ enum mr_status mr_judge_ops(struct mr_store *store, struct mr_store_batch *batch
 /* COPY the jobs order[from..to) within the open transaction. */
 enum mr_status mr_copy_jobs(struct mr_store *store, const struct mr_store_batch *batch,
     uint32_t from, uint32_t to, struct mr_err *err) MR_MUST_CHECK;
+
+/* ---- lists for people ----------------------------------------------------------------------- */
+
+/* How a column becomes a value: nil if it is null. */
+enum mr_list_form { MR_FORM_ID, MR_FORM_TEXT, MR_FORM_INT, MR_FORM_TIME, MR_FORM_BIN };
+
+struct mr_list_field {
+    const char *name;
+    enum mr_list_form form;
+};
+
+/* The first `count` columns of a row as pairs of a map that is open. */
+void mr_list_put(struct mr_wr *out, const struct pg_result *row, int at,
+    const struct mr_list_field *fields, int count);
+
+/* The pair attempt_rows: what became of the attempts that did not succeed. */
+enum mr_status mr_list_put_attempts(struct mr_store *store, struct mr_uuid id,
+    struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 
 #endif
