@@ -167,8 +167,7 @@ explain_ready(struct sentence *s)
     else if (s->job->flags & MR_JOB_READING)
         say(s, "its payload is being read back from the database");
     else if (lane->is_starved)
-        say(s,
-            "its lane waits for memory for payloads; raise payload_mib_max, or wait");
+        say(s, "its lane waits for memory for payloads; raise payload_mib_max, or wait");
     else
         say_supply(s);
 }

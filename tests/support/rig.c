@@ -195,6 +195,15 @@ rig_run(struct rig *rig, const char *const *argv, char *text, size_t room)
     return mr_proc_exit_code(&proc);
 }
 
+int
+rig_sh(struct rig *rig, const char *line, char *text, size_t room)
+{
+    const char *const argv[] = {"/bin/bash", "-c", line, rig_program("millrace"), NULL};
+
+    ck_assert_int_eq(setenv("MILLRACE_ENDPOINT", rig->front, 1), 0);
+    return rig_run(rig, argv, text, room);
+}
+
 /* ---- clients ------------------------------------------------------------------------------------- */
 
 struct millrace *

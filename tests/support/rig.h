@@ -45,6 +45,8 @@ void rig_worker(struct rig *rig, int number, int threads, const char *const *mor
 
 /* Any program of ours, to its end: exit code, what it said in `text` (may be NULL). */
 int rig_run(struct rig *rig, const char *const *argv, char *text, size_t room);
+/* A line of the shell, in which "$0" is the command `millrace`, connected to this broker. */
+int rig_sh(struct rig *rig, const char *line, char *text, size_t room);
 /* Path of a program of ours; static memory of four of them. */
 const char *rig_program(const char *name);
 

@@ -110,7 +110,7 @@ START_TEST(the_verbs_that_were_asked_for_are_there)
 {
     static const char *const verbs[] = {"dev", "submit", "batch", "wait", "show", "jobs",
         "queues", "workers", "kinds", "pause", "resume", "cancel", "explain", "drain",
-        "stats", "migrate", "config", "version", "help", "completion"};
+        "dead", "redrive", "stats", "migrate", "config", "version", "help", "completion"};
 
     ck_assert_int_eq(run("--help"), MR_CLI_OK);
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
@@ -195,6 +195,22 @@ START_TEST(wrong_use)
         {"jobs --state faild", MR_CLI_USAGE, "\"failed\""},
         {"jobs --limit 1001", MR_CLI_USAGE, "from 1 to 1000"},
         {"show 1", MR_CLI_DATA, "not a UUID"},
+        {"dead 1", MR_CLI_DATA, "not a UUID"},
+        {"dead --reason usedup", MR_CLI_USAGE, "\"used-up\""},
+        {"dead --reason x", MR_CLI_USAGE,
+            "One of used-up, for-good, quarantined, unknown."},
+        {"dead --limit 0", MR_CLI_USAGE, "from 1 to 100000"},
+        {"dead --since yesterday", MR_CLI_USAGE, "2026-11-24T01:49:47Z"},
+        {"dead --kind \xff", MR_CLI_DATA, "UTF-8"},
+        {"redrive", MR_CLI_USAGE, "--all"},
+        {"redrive --yes", MR_CLI_USAGE, "--all"},
+        {"redrive 1", MR_CLI_DATA, "not a UUID"},
+        {"redrive --all 0198c0de-0000-7000-8000-000000000001", MR_CLI_USAGE, "either"},
+        {"redrive --kind k 0198c0de-0000-7000-8000-000000000001", MR_CLI_USAGE, "either"},
+        {"redrive --kind k --rate 0", MR_CLI_USAGE, "from 1 to 1000000"},
+        {"redrive --kind k --rate x", MR_CLI_USAGE, "from 1 to 1000000"},
+        {"redrive --kind k --limit -1", MR_CLI_USAGE, "from 1 to"},
+        {"redrive --kin k", MR_CLI_USAGE, "\"--kind\""},
         {"cancel 1", MR_CLI_DATA, "not a UUID"},
         {"wait 1", MR_CLI_DATA, "not a UUID"},
         {"config shwo", MR_CLI_USAGE, "config show"},

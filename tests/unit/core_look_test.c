@@ -93,10 +93,8 @@ START_TEST(what_can_be_done_about_it)
     mr_core_drain(rig.core, rig.now);
     expect_why(&rig, next, "the broker is being stopped");
     /* Cut where it has to be, and no further. */
-    ck_assert_int_eq(
-        mr_core_explain(rig.core, rig.now, next, why, sizeof why), MR_OK);
-    ck_assert_int_eq(
-        mr_core_explain(rig.core, rig.now, next, cut, sizeof cut), MR_OK);
+    ck_assert_int_eq(mr_core_explain(rig.core, rig.now, next, why, sizeof why), MR_OK);
+    ck_assert_int_eq(mr_core_explain(rig.core, rig.now, next, cut, sizeof cut), MR_OK);
     ck_assert_uint_eq(strlen(cut), sizeof cut - 1);
     ck_assert_int_eq(strncmp(cut, why, sizeof cut - 1), 0);
     rig_stop(&rig);
@@ -137,7 +135,8 @@ START_TEST(why_a_job_comes_later)
     snooze.id = id = sent_to(&rig, 2);
     rig_done(&rig, 2, snooze);
     mr_core_store_is_up(rig.core, rig.now, false);
-    expect_why(&rig, id, "what became of attempt 1 is being stored, and the store is down");
+    expect_why(
+        &rig, id, "what became of attempt 1 is being stored, and the store is down");
     mr_core_store_is_up(rig.core, rig.now, true);
     rig_commit(&rig);
     expect_why(&rig, id, "snoozed by attempt 1 until 2025-11-24T16:01:00");
@@ -184,9 +183,11 @@ START_TEST(why_a_recovered_job_waits)
     ck_assert_int_eq(mr_core_new(&rig.core, &rig.conf, rig_on_action, &rig), MR_OK);
     stored = (struct mr_stored_job){.job = rig_job(&rig)};
     ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &stored), MR_OK);
-    expect_why(&rig, stored.job.id, "waits whether a worker still runs it; it is loading");
+    expect_why(
+        &rig, stored.job.id, "waits whether a worker still runs it; it is loading");
     mr_core_load_done(rig.core, rig.now);
-    expect_why(&rig, stored.job.id, "waits whether a worker still runs it, until 2025-11-");
+    expect_why(
+        &rig, stored.job.id, "waits whether a worker still runs it, until 2025-11-");
     rig_stop(&rig);
 }
 END_TEST

@@ -35,12 +35,17 @@ bury(const char *kind, int count, const char *from, int reason)
     char sql[1024];
 
     snprintf(sql, sizeof sql,
-        "with j as (insert into millrace.job (id, submitted_at, shard, priority, queue, kind, "
-        "lane, run_at, attempts_max, timeout_ms, trace, payload) select millrace.new_id(), "
-        "now(), 0, 7, 'q-' || '%s', '%s', 'l', now(), 3, 500, 't', decode('a1' || "
+        "with j as (insert into millrace.job (id, submitted_at, shard, priority, queue, "
+        "kind, "
+        "lane, run_at, attempts_max, timeout_ms, backoff_base_ms, backoff_cap_ms, "
+        "backoff_factor_percent, backoff_jitter_percent, trace, payload) select "
+        "millrace.new_id(), "
+        "now(), 0, 7, 'q-' || '%s', '%s', 'l', now(), 3, 500, 10, 20, 150, 0, 't', "
+        "decode('a1' || "
         "to_hex(64 + n %% 26), 'hex') from generate_series(1, %d) n returning id) "
         "insert into millrace.result (id, finished_at, attempt, outcome, error, reason) "
-        "select id, '%s'::timestamptz + row_number() over () * interval '1 second', 3, 2, "
+        "select id, '%s'::timestamptz + row_number() over () * interval '1 second', 3, "
+        "2, "
         "'e', nullif(%d, 0) from j",
         kind, kind, count, from, reason);
     pg_fixture_text(pg, sql);
@@ -128,8 +133,9 @@ START_TEST(filters)
     bury("b", 3, NOON, 2);
     bury("c", 2, NOON, 3);
     bury("d", 1, NOON, 0);
-    pg_fixture_text(pg, "insert into millrace.job (id, submitted_at, shard, priority, queue, "
-                        "kind) select millrace.new_id(), now(), 0, 4, 'q', 'alive'");
+    pg_fixture_text(pg,
+        "insert into millrace.job (id, submitted_at, shard, priority, queue, "
+        "kind) select millrace.new_id(), now(), 0, 4, 'q', 'alive'");
     pg_fixture_text(pg, "insert into millrace.result (id, finished_at, attempt, outcome) "
                         "select id, now(), 1, 3 from millrace.job where kind = 'alive'");
     ck_assert_uint_eq(count_of((struct mr_dead_filter){0}), 11);
@@ -162,9 +168,9 @@ START_TEST(pages_follow_each_other)
     ck_assert_uint_eq(page.count, 4);
     ck_assert(mr_uuid_eq(page.before, page.last));
     ck_assert_int_eq(page.until_us, NOON_US + 5000000);
-    ck_assert_str_eq(
-        pg_fixture_text(pg, "select string_agg(extract(second from finished_at)::int::text, "
-                            "'' order by finished_at desc) from millrace.dead"),
+    ck_assert_str_eq(pg_fixture_text(pg,
+                         "select string_agg(extract(second from finished_at)::int::text, "
+                         "'' order by finished_at desc) from millrace.dead"),
         "665544332211");
     filter.limit = 12;
     page = list(&filter);
@@ -195,15 +201,17 @@ START_TEST(history_comes_with_it)
     struct page page;
 
     bury("a", 150, NOON, 1);
-    pg_fixture_text(pg, "insert into millrace.attempt (id, attempt, outcome, error) select "
-                        "id, n, 1, repeat('x', 2000) from millrace.job, "
-                        "generate_series(1, 3) n");
+    pg_fixture_text(pg,
+        "insert into millrace.attempt (id, attempt, outcome, error) select "
+        "id, n, 1, repeat('x', 2000) from millrace.job, "
+        "generate_series(1, 3) n");
     page = list(&(struct mr_dead_filter){.with_history = true, .limit = 1000});
     ck_assert_uint_eq(page.count, 100); /* a page is smaller with it */
     ck_assert_uint_eq(page.attempt_rows, 3);
-    pg_fixture_text(pg, "insert into millrace.attempt (id, attempt, outcome, error) select "
-                        "id, n, 1, repeat('x', 2000) from millrace.job, "
-                        "generate_series(4, 60) n");
+    pg_fixture_text(pg,
+        "insert into millrace.attempt (id, attempt, outcome, error) select "
+        "id, n, 1, repeat('x', 2000) from millrace.job, "
+        "generate_series(4, 60) n");
     page = list(&(struct mr_dead_filter){.with_history = true, .limit = 100});
     ck_assert_uint_ge(page.count, 5); /* and smaller still when it is long */
     ck_assert_uint_le(page.count, 10);
@@ -282,10 +290,15 @@ take_inbox(void)
 }
 
 static const char same_sql[] =
-    "select count(*) from millrace.job n join millrace.job o on o.id = n.redrive_of where "
+    "select count(*) from millrace.job n join millrace.job o on o.id = n.redrive_of "
+    "where "
     "n.queue = o.queue and n.kind = o.kind and n.payload = o.payload and n.priority = "
-    "o.priority and n.lane = o.lane and n.attempts_max = o.attempts_max and n.timeout_ms = "
-    "o.timeout_ms and n.trace = o.trace and n.run_at is null and n.submitted_by = 'me' "
+    "o.priority and n.lane = o.lane and n.attempts_max = o.attempts_max and n.timeout_ms "
+    "= "
+    "o.timeout_ms and n.backoff_base_ms = o.backoff_base_ms and n.backoff_cap_ms = "
+    "o.backoff_cap_ms and n.backoff_factor_percent = o.backoff_factor_percent and "
+    "n.backoff_jitter_percent = o.backoff_jitter_percent and n.trace = o.trace and "
+    "n.run_at is null and n.submitted_by = 'me' "
     "and substr(n.id::text, 15, 1) = '7' and abs(millrace.id_ms(n.id) - "
     "extract(epoch from clock_timestamp()) * 1000) < 600000";
 static const char results_sql[] =
@@ -333,9 +346,10 @@ START_TEST(the_order_is_kept)
         ck_assert_int_lt(memcmp(as[i - 1].b, as[i].b, sizeof as[i].b), 0);
     ck_assert_int_eq(take_inbox(), 300);
     ck_assert_int_eq(
-        pg_fixture_int(pg, "select count(*) from (select o.finished_at > lag(o.finished_at) "
-                           "over (order by n.id) as is_wrong from millrace.job n join "
-                           "millrace.result o on o.id = n.redrive_of) x where is_wrong"),
+        pg_fixture_int(pg,
+            "select count(*) from (select o.finished_at > lag(o.finished_at) "
+            "over (order by n.id) as is_wrong from millrace.job n join "
+            "millrace.result o on o.id = n.redrive_of) x where is_wrong"),
         0);
 }
 END_TEST
@@ -385,7 +399,8 @@ START_TEST(large_payloads_take_turns)
     ck_assert_uint_eq(dead_ids(), 20);
     ck_assert_uint_eq(redrive(20, "submitted"), 8);
     later = redrive(20, "later");
-    ck_assert_uint_eq(later, 12); /* the first eight count, too: ask for the others alone */
+    ck_assert_uint_eq(
+        later, 12); /* the first eight count, too: ask for the others alone */
     memmove(ids, ids + 8, 12 * sizeof ids[0]);
     ck_assert_uint_eq(redrive(12, "submitted"), 8);
     ck_assert_uint_eq(redrive(12, "later"), 4);
@@ -403,8 +418,9 @@ START_TEST(two_brokers_at_once)
     pg_fixture_text(pg, "select pg_advisory_xact_lock(28018, 2)");
     mr_wr_reset(&wr);
     ck_status(mr_store_redrive(store, ids, 1, mr_span_str("me"), &wr, &err), MR_BUSY);
-    snprintf(sql, sizeof sql, "insert into millrace.inbox (kind, redrive_of) select 'a', id "
-                              "from millrace.dead");
+    snprintf(sql, sizeof sql,
+        "insert into millrace.inbox (kind, redrive_of) select 'a', id "
+        "from millrace.dead");
     pg_fixture_text(pg, sql);
     pg_fixture_text(pg, "commit");
     ck_assert_uint_eq(redrive(1, "known"), 1);
@@ -443,8 +459,9 @@ START_TEST(what_the_database_knows)
     ck_ok(mr_store_why(store, ids[0], arena, &row, &err), err);
     ck_assert(row.is_redriven && mr_uuid_eq(row.redriven_as, as[0]));
     pg_fixture_text(pg, "delete from millrace.result");
-    pg_fixture_text(pg, "insert into millrace.attempt (id, attempt, outcome, error) select "
-                        "id, n, 1, 'try ' || n from millrace.job, generate_series(1, 2) n");
+    pg_fixture_text(pg,
+        "insert into millrace.attempt (id, attempt, outcome, error) select "
+        "id, n, 1, 'try ' || n from millrace.job, generate_series(1, 2) n");
     ck_ok(mr_store_why(store, ids[0], arena, &row, &err), err);
     ck_assert(row.is_job && !row.is_finished && mr_span_is(row.error, "try 2"));
     ck_ok(mr_store_why(store, mr_uuid_new(0), arena, &row, &err), err);
@@ -462,16 +479,18 @@ START_TEST(succeeded_jobs_cost_nothing)
     char sql[512];
 
     pg_fixture_text(pg,
-        "with j as (insert into millrace.job (id, submitted_at, shard, priority, queue, kind) "
+        "with j as (insert into millrace.job (id, submitted_at, shard, priority, queue, "
+        "kind) "
         "select millrace.new_id(), now(), 0, 4, 'q', 'k' from generate_series(1, 100000) "
         "returning id) insert into millrace.result (id, finished_at, attempt, outcome) "
         "select id, now(), 1, 1 from j");
     bury("a", 10, NOON, 1);
-    ck_assert_int_lt(pg_fixture_int(pg, "select sum(pg_relation_size(indexrelid)) from "
-                                        "pg_index where indrelid in (select inhrelid from "
-                                        "pg_inherits where inhparent = "
-                                        "'millrace.result'::regclass) and indpred is not "
-                                        "null"),
+    ck_assert_int_lt(
+        pg_fixture_int(pg, "select sum(pg_relation_size(indexrelid)) from "
+                           "pg_index where indrelid in (select inhrelid from "
+                           "pg_inherits where inhparent = "
+                           "'millrace.result'::regclass) and indpred is not "
+                           "null"),
         200000);
     ck_ok(mr_stmt_prepare(pg, MR_STMT_STORE, &err), err);
     pg_fixture_text(pg, "set plan_cache_mode = force_generic_plan");
@@ -479,15 +498,16 @@ START_TEST(succeeded_jobs_cost_nothing)
     pg_fixture_text(pg, "set enable_hashjoin = off");
     pg_fixture_text(pg, "set enable_mergejoin = off");
     snprintf(sql, sizeof sql,
-        "explain execute %s ('epoch', 'infinity', millrace.new_id(), 2000, null, null, null, "
+        "explain execute %s ('epoch', 'infinity', millrace.new_id(), 2000, null, null, "
+        "null, "
         "false)",
         mr_stmt_name(MR_STMT_DEAD));
     ck_ok(mr_pg_run(pg, sql, 0, NULL, &result, &err), err);
     for (int i = 0; i < mr_pg_rows(result); i++) {
         const char *line = mr_pg_text(result, i, 0);
 
-        ck_assert_msg(!strstr(line, "Seq Scan on") && !strstr(line, "Sort  ("),
-            "%s", line);
+        ck_assert_msg(
+            !strstr(line, "Seq Scan on") && !strstr(line, "Sort  ("), "%s", line);
         ck_assert_msg(!strstr(line, "on result_") || strstr(line, "_finished_at_id_idx"),
             "%s", line);
     }
