@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERROR_SHOWN_MAX 400
+#define ERROR_SHOWN_MAX 700
 
 bool
 mr_call_why_now(const struct mr_broker *broker, struct mr_uuid id, char out[MR_WHY_BYTES],
@@ -44,7 +44,7 @@ add_todo(const struct ending *ending, const char *hint)
     if (ending->row->is_redriven)
         (void)snprintf(ending->out + n, MR_WHY_BYTES - n, ". It was redriven as %s",
             mr_uuid_format(ending->row->redriven_as, as));
-    else
+    else if (hint)
         (void)snprintf(ending->out + n, MR_WHY_BYTES - n,
             ". %s, then submit it anew: millrace redrive %s", hint, ending->id);
 }
@@ -54,21 +54,15 @@ say_dead(const struct ending *ending)
 {
     const struct mr_why_row *row = ending->row;
 
-    if (mr_span_is(row->reason, "quarantined")) {
-        (void)snprintf(ending->out, MR_WHY_BYTES,
-            "it was quarantined at %s: a job that ends its workers is not tried again "
-            "(%.*s)",
-            ending->at, shown(row->error), (const char *)row->error.p);
-        add_todo(ending, "Find out what it does to a worker (millrace show)");
-        return;
-    }
     (void)snprintf(ending->out, MR_WHY_BYTES, "it failed%s at %s, with attempt %u%s%.*s",
         mr_span_is(row->reason, "for-good")  ? " for good"
         : mr_span_is(row->reason, "used-up") ? ", its attempts are used up,"
                                              : "",
         ending->at, row->attempt, row->error.n ? ": " : "", shown(row->error),
         row->error.n ? (const char *)row->error.p : "");
-    add_todo(ending, "Mend what made it fail");
+    /* A quarantine's error says what to do. */
+    add_todo(
+        ending, mr_span_is(row->reason, "quarantined") ? NULL : "Mend what made it fail");
 }
 
 static void

@@ -131,8 +131,9 @@ say_supply(struct sentence *s)
         say_others(s);
     } else if (supply.with_suspect) {
         say(s,
-            "it was lost with its worker %u times, so it is sent alone: it waits for a "
-            "worker that has no other such job; one more worker would do",
+            "%u times its worker or its process ended while it ran, so it is sent alone: "
+            "it "
+            "waits for a worker that has no other such job; one more worker would do",
             (unsigned)s->job->losses);
     } else if (supply.at_limit) {
         say(s, "the limit of kind ");
