@@ -18,6 +18,7 @@ enum {
     HBA_MS = 10000,
     BREATH_MS = 20,
     CODE_WORN_OUT = 1, /* of a worker: more handlers hung than it could replace */
+    CODE_FENCED = 75,  /* of a broker: another one took its shard */
     ARGS_MAX = 48,
 };
 
@@ -290,12 +291,15 @@ start(struct mr_crew *crew, struct mr_actor *actor)
 
 /* ---- the supervisor --------------------------------------------------------------------------------- */
 
-/* A crash is what poison jobs are for, and a worker whose threads all hang ends. */
+/* A crash is what poison jobs are for, a worker whose threads all hang ends, and so does a broker
+ * whose shard another one has claimed. */
 static bool
 is_expected(const struct mr_actor *actor, int code)
 {
-    return actor->is_killed || (actor->role == MR_ACTOR_WORKER &&
-                                   (code == 128 + SIGABRT || code == CODE_WORN_OUT));
+    return actor->is_killed ||
+           (actor->role == MR_ACTOR_WORKER &&
+               (code == 128 + SIGABRT || code == CODE_WORN_OUT)) ||
+           (actor->role == MR_ACTOR_BROKER && code == CODE_FENCED);
 }
 
 static void

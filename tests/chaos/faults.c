@@ -172,6 +172,21 @@ fire_hunt(struct mr_faults *faults, struct mr_strike *strike)
     return true;
 }
 
+/* What a second broker does that takes over. The first one has to notice, and to end. */
+static bool
+fire_usurp(struct mr_faults *faults, struct mr_strike *strike)
+{
+    int64_t epoch = mr_crew_int(faults->crew,
+        "update millrace.shard set epoch = epoch + 1, owner = gen_random_uuid(), "
+        "endpoints = 'nowhere', lease_until = clock_timestamp() returning epoch");
+
+    if (epoch < 1)
+        return false;
+    (void)snprintf(
+        strike->detail, sizeof strike->detail, "epoch %" PRId64 " is another's", epoch);
+    return true;
+}
+
 /* ---- links ------------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -230,6 +245,7 @@ static const struct {
     [MR_FAULT_DB_CRASH] = {fire_crash, heal_crash},
     [MR_FAULT_DB_PANIC] = {fire_panic, NULL},
     [MR_FAULT_DB_BACKEND] = {fire_hunt, NULL},
+    [MR_FAULT_USURP_SHARD] = {fire_usurp, NULL},
     [MR_FAULT_CUT_WORKER] = {fire_cut, heal_cut},
     [MR_FAULT_CUT_CLIENT] = {fire_cut, heal_cut},
     [MR_FAULT_CUT_DB] = {fire_cut, heal_cut},

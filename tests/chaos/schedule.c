@@ -9,6 +9,8 @@
 #define CALM_US                                                                          \
     INT64_C(1500000) /* at the begin: something has to run that can be struck */
 
+#define OFTEN_MAX 50
+
 /* How many in two minutes, and for how long. */
 static const struct plan {
     const char *name;
@@ -23,6 +25,7 @@ static const struct plan {
     [MR_FAULT_DB_CRASH] = {"db-crash", 8, 0, 700},
     [MR_FAULT_DB_PANIC] = {"db-panic", 4, 0, 0},
     [MR_FAULT_DB_BACKEND] = {"db-backend", 16, 0, 0},
+    [MR_FAULT_USURP_SHARD] = {"usurp-shard", 3, 0, 0},
     [MR_FAULT_CUT_WORKER] = {"link-cut-worker", 4, 700, 3000},
     [MR_FAULT_CUT_CLIENT] = {"link-cut-client", 3, 700, 3000},
     [MR_FAULT_CUT_DB] = {"link-cut-db", 3, 500, 2000},
@@ -35,32 +38,37 @@ mr_fault_name(enum mr_fault fault)
     return plans[fault].name;
 }
 
+/* How often each is to strike: 0 not at all, 1 as planned, more of it with "name*N". */
 static enum mr_status
-choose(const char *faults, bool chosen[MR_FAULTS], struct mr_err *err)
+choose(const char *faults, uint32_t often[MR_FAULTS], struct mr_err *err)
 {
     for (int i = 0; i < MR_FAULTS; i++)
-        chosen[i] = faults == NULL;
+        often[i] = faults == NULL;
     while (faults && *faults) {
-        size_t n = strcspn(faults, ",");
+        size_t n = strcspn(faults, ",*");
+        uint32_t times =
+            faults[n] == '*' ? (uint32_t)strtoul(faults + n + 1, NULL, 10) : 1;
         int i = 0;
 
         while (i < MR_FAULTS && !mr_span_is(mr_span(faults, n), plans[i].name))
             i++;
-        if (i == MR_FAULTS)
+        if (i == MR_FAULTS || times == 0 || times > OFTEN_MAX)
             return mr_err_setf(err, MR_BAD_ARGUMENT, "there is no such fault",
                 "tests/chaos/README.md lists them.", "%.*s", (int)n, faults);
-        chosen[i] = true;
-        faults += n + (faults[n] == ',');
+        often[i] = times;
+        faults += strcspn(faults, ",");
+        faults += *faults == ',';
     }
     return MR_OK;
 }
 
 static uint32_t
-count_of(int fault, int64_t length_us)
+count_of(int fault, uint32_t often, int64_t length_us)
 {
-    int64_t count = (plans[fault].count * length_us + INT64_C(119999999)) / 120000000;
+    int64_t count =
+        (plans[fault].count * length_us * often + INT64_C(119999999)) / 120000000;
 
-    return count > 0 ? (uint32_t)count : 1;
+    return (uint32_t)count;
 }
 
 /* One in each of `count` equal parts of the run, so that the number is certain and the
@@ -100,8 +108,8 @@ enum mr_status
 mr_schedule_make(struct mr_schedule *schedule, uint64_t seed, int64_t length_us,
     const char *faults, struct mr_err *err)
 {
-    bool chosen[MR_FAULTS];
-    enum mr_status status = choose(faults, chosen, err);
+    uint32_t often[MR_FAULTS];
+    enum mr_status status = choose(faults, often, err);
     uint32_t total = 0;
 
     *schedule = (struct mr_schedule){NULL, 0};
@@ -111,15 +119,15 @@ mr_schedule_make(struct mr_schedule *schedule, uint64_t seed, int64_t length_us,
         return mr_err_set(err, MR_BAD_ARGUMENT, "the run is too short",
             "nothing can be struck in it", "Give it three seconds at least.");
     for (int i = 0; i < MR_FAULTS; i++)
-        total += count_of(i, length_us);
+        total += count_of(i, often[i], length_us);
     schedule->events = calloc(total, sizeof *schedule->events);
     if (!schedule->events)
         return mr_err_set(err, MR_NO_MEMORY, "no schedule was made", NULL, NULL);
     for (int i = 0; i < MR_FAULTS; i++) {
         struct mr_dice dice = mr_dice_of(seed, 1, (uint64_t)i);
 
-        if (chosen[i])
-            spread(schedule, i, count_of(i, length_us), length_us, &dice);
+        if (often[i])
+            spread(schedule, i, count_of(i, often[i], length_us), length_us, &dice);
     }
     qsort(schedule->events, schedule->count, sizeof *schedule->events, by_time);
     return MR_OK;

@@ -16,10 +16,11 @@ enum mr_fault {
     MR_FAULT_KILL_CLIENT,
     MR_FAULT_FREEZE_WORKER, /* for longer than the lease */
     MR_FAULT_FREEZE_BROKER,
-    MR_FAULT_DB_CRASH,   /* the server stops at once, as if the power had failed */
-    MR_FAULT_DB_PANIC,   /* SIGKILL of a backend: the server restarts by itself */
-    MR_FAULT_DB_BACKEND, /* backends are terminated while they commit */
-    MR_FAULT_CUT_WORKER, /* a worker host and the broker do not hear each other */
+    MR_FAULT_DB_CRASH,    /* the server stops at once, as if the power had failed */
+    MR_FAULT_DB_PANIC,    /* SIGKILL of a backend: the server restarts by itself */
+    MR_FAULT_DB_BACKEND,  /* backends are terminated while they commit */
+    MR_FAULT_USURP_SHARD, /* another broker claims the shard, and is gone */
+    MR_FAULT_CUT_WORKER,  /* a worker host and the broker do not hear each other */
     MR_FAULT_CUT_CLIENT,
     MR_FAULT_CUT_DB,        /* nobody hears PostgreSQL */
     MR_FAULT_CUT_WORKER_DB, /* a worker host and PostgreSQL */
@@ -42,7 +43,7 @@ struct mr_schedule {
     uint32_t count;
 };
 
-/* `faults`: names by commas, NULL: all. MR_BAD_ARGUMENT: not a name. To be freed. */
+/* `faults`: names by commas, each with "*N" if it is to strike so much more often; NULL: all. MR_BAD_ARGUMENT: not a name. To be freed. */
 enum mr_status mr_schedule_make(struct mr_schedule *schedule, uint64_t seed,
     int64_t length_us, const char *faults, struct mr_err *err) MR_MUST_CHECK;
 void mr_schedule_free(struct mr_schedule *schedule);
