@@ -546,7 +546,8 @@ mr_errand_next_us(const struct mr_errand *errand)
 
     if (errand->parked)
         return errand->parked_us;
-    if (!mr_core_is_loading(errand->broker->core) && !errand->sweeps.is_away)
+    if (!mr_core_is_loading(errand->broker->core) && !errand->sweeps.is_away &&
+        errand->broker->phase == MR_PHASE_SERVING)
         next = errand->sweep_us;
     return next;
 }

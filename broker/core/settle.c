@@ -290,6 +290,17 @@ on_stored_job(struct mr_core *core, uint32_t slot, const struct mr_store_op *op)
     }
 }
 
+/* Somebody's transaction held the row for so long that the batch went on without it. */
+static void
+store_again(struct mr_core *core, const struct mr_store_op *op)
+{
+    struct mr_store_op again = *op;
+
+    again.status = MR_OK;
+    again.found_text = MR_SPAN_NONE;
+    mr_say_store(core, &again);
+}
+
 /* A row that was refused as data changes nothing about what happened: the job goes on, and
  * whoever reported it hears why its history has a gap. */
 static void
@@ -305,6 +316,10 @@ on_stored_attempt(struct mr_core *core, uint32_t slot, const struct mr_store_op 
     if (job->state != MR_JOB_SETTLING || job->flags & MR_JOB_LAST ||
         op->attempt != job->attempt)
         return;
+    if (op->status == MR_BUSY) {
+        store_again(core, op);
+        return;
+    }
     tell_waiters(core, slot, REPORTERS, op->status, op->status, op->found_text);
     if (job->flags & MR_JOB_LOST) {
         mr_job_move(core, slot, MR_JOB_CHECKING);
@@ -341,6 +356,8 @@ on_stored_result(struct mr_core *core, uint32_t slot, const struct mr_store_op *
         return;
     if (op->status == MR_FINISHED)
         finish_as_found(core, slot, op);
+    else if (op->status == MR_BUSY)
+        store_again(core, op);
     else if (op->status != MR_OK)
         on_refused_result(core, slot, op);
     else
@@ -548,6 +565,9 @@ mr_settle_read_back(
     if (stored) {
         compare_waiters(core, slot, mr_job_digest(core, stored->job.payload));
         keep_what_was_read(core, slot, stored);
+    } else {
+        tell_waiters(core, slot, 1u << MR_SLIP_AGAIN, MR_BUSY, MR_BUSY,
+            mr_span_str("the job was being finished; submit it again to learn how"));
     }
     if (job->state == MR_JOB_CHECKING && stored) {
         adopt_history(core, slot, stored);

@@ -144,9 +144,11 @@ judge_numbers(const struct mr_core *core, const struct mr_job_new *job, const ch
     if (job->expires_at_us && job->expires_at_us <= core->now.wall_us)
         return core->submit.flags & MR_SUBMIT_RESENT ? MR_OK : MR_EXPIRED;
     *why = "it would expire before it may start; move run_at or expires_at";
-    if (job->expires_at_us &&
-        (job->expires_at_us <= job->run_at_us ||
-            job->expires_at_us - core->now.wall_us <= job->delay_ms * INT64_C(1000)))
+    if (job->expires_at_us && job->expires_at_us <= job->run_at_us)
+        return MR_BAD_ARGUMENT;
+    /* Its delay counted from when it was sent for the first time. */
+    if (job->expires_at_us && !(core->submit.flags & MR_SUBMIT_RESENT) &&
+        job->expires_at_us - core->now.wall_us <= job->delay_ms * INT64_C(1000))
         return MR_BAD_ARGUMENT;
     return MR_OK;
 }
