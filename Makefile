@@ -226,7 +226,9 @@ $(1): $(1:$(B)/tests/%=$(B)/obj/tests/%.o) $(ARCHIVES_$(call room,$(1))) $(LIBMR
 endef
 $(foreach t,$(UNIT),$(eval $(call unit,$t)))
 
-$(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIBMR)
+# Whatever asks for the time in there gets the simulated one.
+$(SIM): LDFLAGS += -Wl,--wrap=mr_clock_now
+$(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIBWORKER) $(LIBMR)
 	$(call link,$(TEST_LIBS) $(MR_LIBS))
 
 $(INTEGRATION) $(LONG) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
@@ -284,6 +286,16 @@ long-job: deps
 	$(Q)$(AGAIN) long-job-built
 long-job-built: all $(LONG) $(LOADABLE)
 	$(Q)MILLRACE_BUILD=$(CURDIR)/$(B) $(LONG)
+
+# Worlds from seeds, on all processors; SEED=n [TRACE=1] replays one. See tests/sim/README.md.
+SEEDS ?= 20000
+SECONDS ?= 3600
+FROM ?= 1
+.PHONY: sim sim-built
+sim: deps
+	$(Q)$(AGAIN) sim-built
+sim-built: $(SIM)
+	$(Q)for s in $(SIM); do SEED='$(SEED)' "$$s" $(SEEDS) $(SECONDS) $(FROM) || exit 1; done
 
 .PHONY: bench bench-built
 bench: deps
@@ -404,6 +416,7 @@ help:
 	@echo 'make long-job   SECONDS_LONG=600: no live job is rescued while all processors are busy'
 	@echo 'make asan       tests under address and undefined behaviour sanitizers'
 	@echo 'make tsan       core and base under the thread sanitizer'
+	@echo 'make sim        the simulator: SEEDS=20000 SECONDS=3600 FROM=1; SEED=n TRACE=1 replays one'
 	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds (ONLY="wire_scan road_map")'
 	@echo 'make deps       install what is missing (root), or print the line that does'
 	@echo 'make lint       rules of the house (TIDY=1: with clang-tidy)'

@@ -1,225 +1,330 @@
 #include "tests/sim/sim.h"
 
-#define THREADS 2
-#define WINDOW 5
-#define BEAT_US 40000
-#define TIMEOUT_US 150000
+/* ---- what the session says ------------------------------------------------------------------- */
 
-static uint32_t
-held(const struct sim_actor *actor)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < SIM_HELD; i++)
-        n += actor->runs[i].is_used;
-    return n;
-}
-
+/* Never less than before, and the broker never sends more. */
 static void
-report(struct sim *sim, uint32_t number, const struct sim_run *run, enum mr_report what,
-    enum mr_outcome outcome)
+judge_credit(struct sim *sim, struct sim_worker *worker, struct mr_span bytes)
 {
-    struct sim_message *message = sim_send(sim, number, SIM_DONE, true);
+    struct mr_msg msg;
+    uint64_t limit;
 
-    message->corr = ++sim->actors[number].corr;
-    message->items[message->n++] = (struct sim_item){
-        .job = run->job, .attempt = run->attempt, .report = what, .outcome = outcome};
-    sim_outbox_put(sim, number, message);
-}
-
-/* What it does and knows is gone; another process takes its place. */
-static void
-die(struct sim *sim, uint32_t number)
-{
-    struct sim_actor *actor = &sim->actors[number];
-
-    sim->crashes++;
-    actor->instance++;
-    memset(actor->runs, 0, sizeof actor->runs);
-    memset(actor->outbox, 0, sizeof actor->outbox);
-    sim_lose_connection(sim, number, sim_random(sim, 2));
-}
-
-/* ---- runs ------------------------------------------------------------------------------------------ */
-
-static void
-succeed(struct sim *sim, uint32_t number, const struct sim_run *run)
-{
-    if (sim_store_finish(sim, run->job, MR_SUCCEEDED, run->attempt))
-        report(sim, number, run, MR_DID_SUCCEED, MR_SUCCEEDED);
-    else
-        report(sim, number, run, MR_WAS_FINISHED, sim->jobs[run->job].outcome);
-}
-
-static void
-end_run(struct sim *sim, uint32_t number, struct sim_run *run)
-{
-    struct sim_run mine = *run;
-    struct sim_job *job = &sim->jobs[run->job];
-
-    *run = (struct sim_run){0};
-    job->tries++;
-    if (job->way == SIM_FAILS_ALWAYS || (job->way == SIM_FAILS_ONCE && job->tries == 1))
-        report(sim, number, &mine, MR_DID_FAIL, 0);
-    else if (job->way == SIM_FAILS_FOR_GOOD)
-        report(sim, number, &mine, MR_DID_FAIL_FOR_GOOD, 0);
-    else if (job->way == SIM_SNOOZES_ONCE && job->tries == 1)
-        report(sim, number, &mine, MR_DID_SNOOZE, 0);
-    else if (job->way == SIM_KILLS_ITS_WORKER && !sim->is_healing && sim_random(sim, 2))
-        die(sim, number);
-    else if (sim_fault(sim, 30))
-        report(sim, number, &mine, MR_DID_GIVE_BACK, 0);
-    else
-        succeed(sim, number, &mine);
-    if (sim_fault(sim, 10))
-        die(sim, number); /* its commit stands, its report may be lost */
-}
-
-static void
-stop_run(struct sim *sim, uint32_t number, struct sim_run *run)
-{
-    struct sim_run mine = *run;
-
-    *run = (struct sim_run){0};
-    if (mine.why == MR_WHY_CANCELLED)
-        report(sim, number, &mine, mine.ends_us ? MR_DID_CANCEL : MR_DID_GIVE_BACK, 0);
-}
-
-static void
-step_runs(struct sim *sim, uint32_t number)
-{
-    struct sim_actor *actor = &sim->actors[number];
-    uint32_t running = 0;
-
-    for (uint32_t i = 0; i < SIM_HELD; i++) {
-        struct sim_run *run = &actor->runs[i];
-
-        if (run->is_used && run->is_revoked) {
-            stop_run(sim, number, run);
-        } else if (run->is_used && run->ends_us &&
-                   sim->now.mono_us >= run->times_out_us) {
-            struct sim_run mine = *run;
-
-            sim->jobs[run->job].tries++;
-            *run = (struct sim_run){0};
-            report(sim, number, &mine, MR_DID_TIME_OUT, 0);
-        } else if (run->is_used && run->ends_us && sim->now.mono_us >= run->ends_us) {
-            end_run(sim, number, run);
-        }
-        running += run->is_used && run->ends_us;
-    }
-    for (uint32_t i = 0; i < SIM_HELD && running < THREADS; i++) {
-        struct sim_run *run = &actor->runs[i];
-        bool hangs;
-
-        if (!run->is_used || run->ends_us)
-            continue;
-        hangs =
-            sim->jobs[run->job].way == SIM_HANGS_ONCE && sim->jobs[run->job].tries == 0;
-        run->ends_us = sim->now.mono_us + (hangs ? INT64_C(3600000000)
-                                                 : 1 + (int64_t)sim_random(sim, 30000));
-        run->times_out_us = sim->now.mono_us + TIMEOUT_US;
-        running++;
-    }
-}
-
-/* ---- messages ------------------------------------------------------------------------------------------ */
-
-static void
-send_credit(struct sim *sim, uint32_t number)
-{
-    struct sim_actor *actor = &sim->actors[number];
-    uint32_t n = held(actor);
-    uint64_t limit = actor->got + (n < WINDOW ? WINDOW - n : 0);
-
-    if (limit <= actor->credit)
+    SIM_MUST(mr_msg_open(bytes, &msg) == MR_OK);
+    if (msg.verb != MR_CREDIT)
         return;
-    actor->credit = limit;
-    sim_send(sim, number, SIM_CREDIT, true)->corr = limit;
+    SIM_MUST(mr_get_credit(&msg, &limit) == MR_OK);
+    SIM_MUST(limit > worker->said_credit);
+    worker->said_credit = limit;
 }
 
 static void
-send_beat(struct sim *sim, uint32_t number)
+say_all(struct sim *sim, struct sim_worker *worker)
 {
-    struct sim_actor *actor = &sim->actors[number];
-    struct sim_message *message = sim_send(sim, number, SIM_BEAT, true);
-
-    for (uint32_t i = 0; i < SIM_HELD; i++) {
-        if (actor->runs[i].is_used && message->n < SIM_ITEMS)
-            message->items[message->n++] = (struct sim_item){
-                .job = actor->runs[i].job, .attempt = actor->runs[i].attempt};
+    while (worker->end.state == SIM_LINK_UP && !worker->end.must_fall &&
+           mr_session_say(worker->session, sim->now, &sim->wr)) {
+        judge_credit(sim, worker, mr_wr_span(&sim->wr));
+        sim_end_say(sim, &worker->end);
     }
-    actor->next_us = sim->now.mono_us + BEAT_US;
 }
 
-/* What was reported comes first, so that what is held is what is left. */
-void
-sim_worker_connected(struct sim *sim, uint32_t number)
+static void
+say_hello(struct sim *sim, struct sim_worker *worker)
 {
-    struct sim_actor *actor = &sim->actors[number];
+    struct mr_offer offers[SIM_KINDS];
+    struct mr_hello hello = {.proto_min = MR_PROTO_VERSION,
+        .proto_max = MR_PROTO_VERSION,
+        .role = MR_ROLE_WORKER,
+        .instance = worker->instance,
+        .name = mr_span_str("worker"),
+        .threads = worker->conf.threads,
+        .offers = mr_registry_count(worker->conf.kinds)};
 
-    actor->credit = actor->got = 0;
-    sim_outbox_step(sim, number, true);
-    send_beat(sim, number);
+    mr_registry_offers(worker->conf.kinds, offers);
+    mr_put_hello(&sim->wr, ++worker->end.corr, &hello, offers);
+    sim_end_say(sim, &worker->end);
 }
+
+/* ---- what the broker says -------------------------------------------------------------------- */
+
+static void
+on_jobs(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
+{
+    struct mr_jobs jobs;
+    struct mr_job_sent sent;
+
+    SIM_MUST(mr_get_jobs(msg, &jobs) == MR_OK);
+    while (jobs.jobs) {
+        SIM_MUST(mr_get_job(&jobs, &sent) == MR_OK);
+        SIM_MUST(++worker->got <= worker->said_credit); /* never overdrawn */
+        sim_log(sim, "takes", worker->number, sim_index(sent.id), sent.attempt);
+        SIM_MUST(mr_session_job(worker->session, sim->now, &sent) == MR_OK);
+    }
+}
+
+static void
+on_revoke(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
+{
+    struct mr_revoke revoke;
+    struct mr_revoked item;
+
+    SIM_MUST(mr_get_revoke(msg, &revoke) == MR_OK);
+    while (revoke.items) {
+        SIM_MUST(mr_get_revoked(&revoke, &item) == MR_OK);
+        mr_session_revoked(worker->session, sim->now, &item);
+    }
+}
+
+static void
+on_error(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
+{
+    struct mr_error error;
+
+    SIM_MUST(mr_get_error(msg, &error) == MR_OK);
+    SIM_MUST(mr_session_refused(worker->session, sim->now, msg->corr, error.code,
+                 error.retry_after_ms) == 0); /* no outcome is ever given up */
+}
+
+static void
+take(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
+{
+    if (sim_end_takes(sim, &worker->end, msg))
+        return;
+    if (msg->verb == MR_WELCOME) {
+        worker->said_credit = worker->got = 0;
+        mr_session_welcomed(
+            worker->session, sim->now, (uint32_t)(worker->end.heartbeat_us / 1000));
+    } else if (msg->verb == MR_JOBS) {
+        on_jobs(sim, worker, msg);
+    } else if (msg->verb == MR_REVOKE) {
+        on_revoke(sim, worker, msg);
+    } else if (msg->verb == MR_ACK) {
+        mr_session_acked(worker->session, msg->corr);
+    } else if (msg->verb == MR_ERROR) {
+        on_error(sim, worker, msg);
+    }
+}
+
+static void
+receive(struct sim *sim, struct sim_worker *worker)
+{
+    struct sim_message *message;
+    struct mr_msg msg;
+
+    while (worker->end.conn != SIM_NONE && !worker->end.must_fall &&
+           (message = sim_take(sim, worker->end.conn, false)) != NULL) {
+        SIM_MUST(mr_msg_open(mr_span(message->bytes, message->n), &msg) == MR_OK);
+        take(sim, worker, &msg);
+        free(message);
+    }
+}
+
+/* ---- notes of executors and the committer ------------------------------------------------------ */
 
 void
-sim_worker_step(struct sim *sim, uint32_t number)
+sim_worker_give(struct sim *sim, struct sim_worker *worker, struct sim_note note)
 {
-    struct sim_actor *actor = &sim->actors[number];
-
-    if (sim_fault(sim, 1) && sim_random(sim, 3) == 0) {
-        die(sim, number);
-        return;
-    }
-    step_runs(sim, number);
-    if (!actor->is_connected)
-        return;
-    sim_outbox_step(sim, number, false);
-    send_credit(sim, number);
-    if (sim->now.mono_us >= actor->next_us)
-        send_beat(sim, number);
+    SIM_MUST(worker->note_count < SIM_NOTES_MAX);
+    worker->notes[worker->note_count++] = note;
+    sim_wake(sim, worker->number, sim->now.mono_us + 1 + sim_random_us(sim, 200));
 }
 
 static void
-on_job(struct sim *sim, const struct sim_message *message)
+take_notes(struct sim *sim, struct sim_worker *worker)
 {
-    struct sim_actor *actor = &sim->actors[message->actor];
-    uint32_t i = 0;
+    for (uint32_t i = 0; i < worker->note_count; i++) {
+        const struct sim_note *note = &worker->notes[i];
 
-    SIM_MUST(++actor->got <= actor->credit);
-    while (i < SIM_HELD && actor->runs[i].is_used)
-        i++;
-    SIM_MUST(i < SIM_HELD);
-    actor->runs[i] = (struct sim_run){.is_used = true,
-        .job = message->items[0].job,
-        .attempt = message->items[0].attempt};
+        if (note->attempt)
+            mr_session_returned(worker->session, note->attempt);
+        else
+            mr_session_idle(worker->session, sim->now, note->seat, note->bytes);
+    }
+    worker->note_count = 0;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+void
+sim_worker_draw(struct sim *sim, uint32_t number)
+{
+    struct sim_worker *worker = &sim->workers[number];
+    uint32_t prefetch = (uint32_t)sim_random(sim, 6);
+    bool offers_all = number == 0 || sim_random(sim, 4);
+
+    worker->number = number;
+    worker->end.conn = worker->committer.commit = SIM_NONE;
+    worker->conf = (struct mr_session_conf){
+        .threads =
+            1 + (uint32_t)sim_random(sim, sim_random(sim, 4) ? 3 : SIM_THREADS_MAX),
+        .prefetch = prefetch,
+        .prefetch_max = prefetch + (uint32_t)sim_random(sim, 2) * 20,
+        .results_max = 1 + (uint32_t)sim_random(sim, 16),
+        .results_bytes_max = sim_random(sim, 3) ? 1 << 20 : 200,
+        .hang_grace_ms = 50 + (uint32_t)sim_random(sim, 500),
+        .spares = (uint32_t)sim_random(sim, 4),
+        .drain_ms = (uint32_t)sim_random(sim, 2000),
+        .hash_key = {sim->seed, number},
+        .kinds = offers_all ? sim->registry : sim->some};
 }
 
 static void
-on_revoke(struct sim *sim, const struct sim_message *message)
+start(struct sim *sim, struct sim_worker *worker)
 {
-    struct sim_actor *actor = &sim->actors[message->actor];
-    const struct sim_item *item = &message->items[0];
+    worker->generation++;
+    worker->instance = sim_instance(worker->number, worker->generation);
+    worker->is_draining = false;
+    worker->end = (struct sim_end){.conn = SIM_NONE};
+    worker->committer = (struct sim_committer){.commit = SIM_NONE};
+    worker->note_count = 0;
+    memset(worker->running, 0, sizeof worker->running);
+    SIM_MUST(
+        mr_session_new(&worker->session, &worker->conf, sim_run_act, worker) == MR_OK);
+    sim_log(sim, "worker starts", worker->number, worker->generation, 0);
+}
 
-    for (uint32_t i = 0; i < SIM_HELD; i++) {
-        struct sim_run *run = &actor->runs[i];
-
-        if (!run->is_used || run->job != item->job || run->attempt != item->attempt)
-            continue;
-        run->is_revoked = true;
-        run->why = (enum mr_why)item->code;
-    }
+/* Everything in its memory is gone. */
+static void
+die(struct sim *sim, struct sim_worker *worker, bool closes)
+{
+    if (!worker->session)
+        return;
+    sim_run_destroy(sim, worker);
+    for (uint32_t i = 0; i < worker->note_count; i++)
+        mr_attempt_destroy(&worker->notes[i].attempt);
+    worker->note_count = 0;
+    mr_session_destroy(&worker->session);
+    if (worker->end.conn != SIM_NONE)
+        sim_conn_leave(sim, worker->end.conn);
+    worker->end.conn = SIM_NONE;
+    if (closes)
+        sim_store_closed(sim, worker->instance);
+    sim->frozen_until_us[worker->number] = 0;
+    worker->restarts_us = sim->now.mono_us + 1 + sim_random_us(sim, 1000000);
+    if (!sim->is_ending)
+        sim_wake(sim, worker->number, worker->restarts_us);
 }
 
 void
-sim_worker_receive(struct sim *sim, const struct sim_message *message)
+sim_worker_crash(struct sim *sim, uint32_t number)
 {
-    if (message->type == SIM_JOB)
-        on_job(sim, message);
-    else if (message->type == SIM_REVOKE)
-        on_revoke(sim, message);
-    else if (message->type == SIM_ACK)
-        sim_outbox_drop(sim, message->actor, message->corr);
-    /* An ERROR for a DONE: it is sent again after a while. */
+    struct sim_worker *worker = &sim->workers[number];
+
+    if (!worker->session || worker->is_unplugged)
+        return;
+    sim_log(sim, "worker dies", number, worker->generation, 0);
+    sim_count(sim, SIM_N_WORKER_CRASHES);
+    die(sim, worker, true);
+}
+
+/* Its host is gone without a word, with what it has open in the database; at the second call
+ * another process takes its place. */
+void
+sim_worker_unplug(struct sim *sim, uint32_t number)
+{
+    struct sim_worker *worker = &sim->workers[number];
+
+    if (!worker->session)
+        return;
+    sim_log(sim, "unplugged", number, worker->is_unplugged, 0);
+    worker->is_unplugged = !worker->is_unplugged;
+    if (!worker->is_unplugged) {
+        die(sim, worker, false);
+        return;
+    }
+    sim_count(sim, SIM_N_UNPLUGGED);
+    sim->frozen_until_us[number] = SIM_NEVER - 1;
+    if (worker->end.conn != SIM_NONE)
+        sim_conn_cut(sim, worker->end.conn);
+}
+
+void
+sim_worker_drain(struct sim *sim, uint32_t number)
+{
+    struct sim_worker *worker = &sim->workers[number];
+
+    if (!worker->session || worker->is_unplugged)
+        return;
+    sim_log(sim, "worker drains", number, worker->generation, worker->is_draining);
+    sim_count(sim, SIM_N_WORKER_DRAINS);
+    worker->is_draining = true;
+    mr_session_drain(worker->session, sim->now);
+    sim_wake(sim, number, sim->now.mono_us + 1);
+}
+
+static void
+leave(struct sim *sim, struct sim_worker *worker)
+{
+    sim_log(sim, "worker leaves", worker->number, mr_session_held(worker->session), 0);
+    if (mr_session_is_worn_out(worker->session))
+        sim_count(sim, SIM_N_WORN_OUT);
+    if (worker->end.state == SIM_LINK_UP) {
+        mr_put_bye(&sim->wr, 0, mr_span_str("stopped"));
+        sim_end_say(sim, &worker->end);
+    }
+    die(sim, worker, true);
+}
+
+static void
+connect_next(struct sim *sim, struct sim_worker *worker)
+{
+    sim_end_connect(sim, &worker->end, worker->number);
+    if (worker->end.conn != SIM_NONE)
+        say_hello(sim, worker);
+}
+
+/* What it holds is what it permitted: attempts that wait or run, and results that wait. A
+ * draining one and one whose job came again under another number hold what they gave up, too. */
+static void
+judge(struct sim *sim, const struct sim_worker *worker)
+{
+    const struct mr_session_conf *conf = &worker->conf;
+
+    SIM_MUST(mr_session_running(worker->session) <= conf->threads);
+    if (worker->end.state != SIM_LINK_UP || worker->is_draining)
+        return;
+    SIM_MUST(worker->said_credit - worker->got <=
+             conf->threads + conf->prefetch_max + conf->results_max);
+}
+
+/* ---- a turn: as the real link's --------------------------------------------------------------------- */
+
+static void
+work(struct sim *sim, struct sim_worker *worker)
+{
+    int64_t due_us, link_us;
+
+    take_notes(sim, worker);
+    if (worker->end.state == SIM_LINK_DOWN && sim->now.mono_us >= worker->end.next_try_us)
+        connect_next(sim, worker);
+    receive(sim, worker);
+    due_us = mr_session_tick(worker->session, sim->now);
+    say_all(sim, worker);
+    sim_end_watch(sim, &worker->end);
+    if (worker->end.must_fall) {
+        sim_end_fall(sim, &worker->end, worker->number);
+        mr_session_fell(worker->session);
+    }
+    if (mr_session_is_over(worker->session, sim->now)) {
+        leave(sim, worker);
+        return;
+    }
+    judge(sim, worker);
+    link_us = sim_end_due_us(&worker->end);
+    sim_wake(sim, worker->number, due_us < link_us ? due_us : link_us);
+}
+
+void
+sim_worker_turn(struct sim *sim, uint32_t number)
+{
+    struct sim_worker *worker = &sim->workers[number];
+
+    if (!worker->session && (worker->is_unplugged || sim->is_ending))
+        return;
+    if (!worker->session && sim->now.mono_us < worker->restarts_us) {
+        sim_wake(sim, number, worker->restarts_us);
+        return;
+    }
+    if (!worker->session)
+        start(sim, worker);
+    work(sim, worker);
 }

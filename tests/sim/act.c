@@ -1,0 +1,262 @@
+#include "tests/sim/sim.h"
+
+static uint64_t
+bit_of(uint32_t attempt)
+{
+    return attempt < 64 ? UINT64_C(1) << attempt : 0;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* What is recorded of an attempt is what its worker said, or what the broker may conclude. */
+static void
+judge_attempt(
+    const struct sim *sim, const struct sim_job *job, const struct mr_store_op *op)
+{
+    uint64_t bit = bit_of(op->attempt);
+    uint64_t failed = job->reported[MR_DID_FAIL] | job->reported[MR_DID_FAIL_FOR_GOOD] |
+                      job->reported[MR_DID_CANCEL];
+
+    SIM_MUST(job->is_stored && op->attempt > 0);
+    if (!bit)
+        return;
+    SIM_MUST(job->sent & bit);
+    if (op->attempt_outcome == MR_ATTEMPT_FAILED)
+        SIM_MUST(failed & bit);
+    if (op->attempt_outcome == MR_ATTEMPT_SNOOZED)
+        SIM_MUST(job->reported[MR_DID_SNOOZE] & bit);
+    if (op->attempt_outcome == MR_ATTEMPT_CRASHED)
+        SIM_MUST(job->reported[MR_DID_CRASH] & bit);
+}
+
+static void
+judge_result(
+    const struct sim *sim, const struct sim_job *job, const struct mr_store_op *op)
+{
+    SIM_MUST(job->is_stored);
+    if (op->outcome == MR_OUT_CANCELLED)
+        SIM_MUST(job->has_cancelled);
+    else if (op->outcome == MR_OUT_EXPIRED)
+        SIM_MUST(job->expires_at_us &&
+                 (job->expires_at_us <= sim->now.wall_us || sim->rates.has_clock_steps));
+    else
+        SIM_MUST(op->outcome == MR_FAILED);
+}
+
+/* All but those whose worker is there and does not know of them. */
+static bool
+is_lost_with_worker(const struct mr_store_op *op)
+{
+    static const char unknown[] = "its worker did not know";
+
+    return op->type == MR_STORE_ATTEMPT && op->attempt_outcome == MR_ATTEMPT_LOST &&
+           !(op->text.n > sizeof unknown &&
+               memcmp(op->text.p, unknown, sizeof unknown - 1) == 0);
+}
+
+static void
+on_store(struct sim *sim, const struct mr_action *action)
+{
+    const struct mr_store_op *op = action->op;
+    uint32_t index = sim_index(op->id);
+    const struct sim_job *job = &sim->jobs[index];
+    struct mr_job_new same = sim_job_new(sim, index, false);
+    struct sim_request *request;
+
+    sim_log(sim, "store", index, op->type, op->attempt);
+    SIM_MUST(op->type == MR_STORE_JOB || !job->is_cancel_confirmed);
+    if (op->type == MR_STORE_ATTEMPT)
+        judge_attempt(sim, job, op);
+    if (op->type == MR_STORE_RESULT)
+        judge_result(sim, job, op);
+    request = sim_writer_add(sim, SIM_COMMIT_ROWS);
+    request->job = index;
+    request->op = *op;
+    request->lost_us = is_lost_with_worker(op) ? sim->now.mono_us : 0;
+    request->lost = sim->broker.lost;
+    request->is_forged =
+        op->type == MR_STORE_JOB && !mr_span_eq(op->job.payload, same.payload);
+    request->op.text = request->op.worker = MR_SPAN_NONE; /* borrowed for the call only */
+    request->op.submitted_by = MR_SPAN_NONE;
+    request->op.job = (struct mr_job_new){.run_at_us = op->job.run_at_us};
+}
+
+static void
+on_end_sessions(struct sim *sim, const struct mr_action *action)
+{
+    sim_log(sim, "end sessions", action->id.b[0], action->id.b[2], 0);
+    sim->broker.lost = action->id;
+    sim_writer_end_sessions(sim, action->id);
+}
+
+static void
+on_find(struct sim *sim, const struct mr_action *action)
+{
+    sim_writer_add(sim, SIM_FIND)->job = sim_index(action->id);
+}
+
+static void
+on_read(struct sim *sim, const struct mr_action *action)
+{
+    sim_writer_add(sim, SIM_READ)->job = sim_index(action->id);
+}
+
+static void
+on_sweep(struct sim *sim, const struct mr_action *action)
+{
+    (void)action;
+    sim->broker.wants_sweep = true;
+}
+
+static void
+on_add_kind(struct sim *sim, const struct mr_action *action)
+{
+    SIM_MUST(action->text.n == 2);
+    sim->store.kinds_known |= 1u << (action->text.p[1] - '0');
+}
+
+/* ---- to peers ---------------------------------------------------------------------------------- */
+
+static void
+on_ack(struct sim *sim, const struct mr_action *action)
+{
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_ACK);
+
+    if (wr)
+        mr_put_ack(wr, action->corr, action->count, action->verdicts,
+            action->verdict_count, action->retry_after_ms);
+}
+
+static void
+on_error(struct sim *sim, const struct mr_action *action)
+{
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_ERROR);
+
+    sim_log(sim, "error", action->peer, action->corr, (uint64_t)action->code);
+    if (wr)
+        mr_put_error(wr, action->corr,
+            &(struct mr_error){.code = action->code,
+                .text = action->text,
+                .retry_after_ms = action->retry_after_ms});
+}
+
+static void
+on_reply(struct sim *sim, const struct mr_action *action)
+{
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_REPLY);
+
+    sim_log(sim, "reply", action->peer, action->corr, (uint64_t)action->code);
+    if (!wr)
+        return;
+    mr_put_reply_open(wr, action->corr, action->code, action->text);
+    mr_wr_nil(wr);
+}
+
+/* Jobs of a lane to which nothing has happened yet start in the order in which they became
+ * ready. */
+static void
+judge_order(struct sim *sim, const struct sim_job *job, uint32_t attempt)
+{
+    uint64_t *seq =
+        &sim->broker
+             .lane_seq[job->queue][job->lane ? 0 : job->kind][job->priority][job->lane];
+
+    if (!job->ready_seq || attempt != 1)
+        return;
+    SIM_MUST(job->ready_seq > *seq);
+    *seq = job->ready_seq;
+}
+
+static void
+judge_dispatch(struct sim *sim, struct sim_job *job, const struct mr_job_sent *sent)
+{
+    struct mr_job_new same = sim_job_new(sim, sim_index(sent->id), false);
+
+    SIM_MUST(job->is_stored); /* never before the commit */
+    SIM_MUST(!job->is_cancel_confirmed);
+    SIM_MUST(sim->broker.phase == SIM_SERVING && sim->broker.is_up);
+    SIM_MUST(mr_span_eq(sent->payload, same.payload));
+    SIM_MUST(mr_span_eq(sent->kind, same.kind) && mr_span_eq(sent->queue, same.queue));
+    SIM_MUST(sent->attempt > job->attempts && sent->timeout_ms > 0);
+    if (!sim->rates.has_clock_steps) {
+        SIM_MUST(!job->run_at_us || job->run_at_us <= sim->now.wall_us);
+        SIM_MUST(!job->expires_at_us || job->expires_at_us > sim->now.wall_us);
+        SIM_MUST(!job->retry_at_us || job->retry_at_us <= sim->now.wall_us);
+    }
+    judge_order(sim, job, sent->attempt);
+}
+
+static void
+on_job(struct sim *sim, const struct mr_action *action)
+{
+    uint32_t index = sim_index(action->job->id);
+    struct sim_job *job = &sim->jobs[index];
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_JOBS);
+
+    sim_log(sim, "dispatch", index, action->job->attempt, action->peer);
+    judge_dispatch(sim, job, action->job);
+    sim_count(sim, SIM_N_SENT);
+    if (job->sent)
+        sim_count(sim, SIM_N_REDELIVERED);
+    job->sent |= bit_of(action->job->attempt);
+    if (wr)
+        mr_put_job(wr, action->job);
+}
+
+static void
+on_event(struct sim *sim, const struct mr_action *action)
+{
+    const struct mr_event *event = action->event;
+    uint32_t index = sim_index(event->id);
+    const struct sim_job *job = &sim->jobs[index];
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_EVENT);
+
+    sim_log(sim, "event", index, event->type, event->outcome);
+    if (event->type == MR_EVENT_FINISHED)
+        SIM_MUST(job->is_finished && job->outcome == event->outcome);
+    if (event->type == MR_EVENT_NO_JOB)
+        SIM_MUST(!job->is_acked);
+    if (wr)
+        mr_put_event(wr, event);
+}
+
+static void
+on_revoke(struct sim *sim, const struct mr_action *action)
+{
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_REVOKE);
+
+    sim_log(sim, "revoke", sim_index(action->revoked->id), action->revoked->attempt,
+        action->revoked->why);
+    if (wr)
+        mr_put_revoked(wr, action->revoked);
+}
+
+static void
+on_drop_peer(struct sim *sim, const struct mr_action *action)
+{
+    sim_log(sim, "drop peer", action->peer, 0, 0);
+    SIM_MUST(sim->broker.peers[action->peer].conn);
+    sim_peers_forget(sim, action->peer);
+}
+
+void
+sim_act(void *context, const struct mr_action *action)
+{
+    static void (*const handlers[])(struct sim *, const struct mr_action *) = {
+        [MR_ACT_STORE] = on_store,
+        [MR_ACT_END_SESSIONS] = on_end_sessions,
+        [MR_ACT_FIND] = on_find,
+        [MR_ACT_READ] = on_read,
+        [MR_ACT_SWEEP] = on_sweep,
+        [MR_ACT_ADD_KIND] = on_add_kind,
+        [MR_ACT_ACK] = on_ack,
+        [MR_ACT_ERROR] = on_error,
+        [MR_ACT_REPLY] = on_reply,
+        [MR_ACT_JOB] = on_job,
+        [MR_ACT_EVENT] = on_event,
+        [MR_ACT_REVOKE] = on_revoke,
+        [MR_ACT_DROP_PEER] = on_drop_peer,
+    };
+
+    handlers[action->act](context, action);
+}

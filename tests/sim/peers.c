@@ -1,0 +1,336 @@
+#include "tests/sim/sim.h"
+
+/* ---- what is said: one message after another is built for each, and sent at the end of a turn - */
+
+static void
+flush(struct sim *sim, struct sim_peer *peer)
+{
+    static void (*const closers[MR_VERB_COUNT])(struct mr_wr *, size_t, uint32_t) = {
+        [MR_JOBS] = mr_put_jobs_close,
+        [MR_EVENT] = mr_put_events_close,
+        [MR_REVOKE] = mr_put_revoke_close,
+    };
+
+    if (peer->verb < 0)
+        return;
+    if (closers[peer->verb])
+        closers[peer->verb](&peer->wr, peer->mark, peer->items);
+    SIM_MUST(peer->wr.status == MR_OK);
+    if (!peer->is_gone)
+        peer->is_gone = !sim_send(sim, peer->conn - 1, false, mr_wr_span(&peer->wr));
+    mr_wr_reset(&peer->wr);
+    peer->verb = -1;
+    peer->items = 0;
+}
+
+/* NULL: nobody. For JOBS, EVENT and REVOKE the caller puts one item. */
+struct mr_wr *
+sim_peers_open(struct sim *sim, uint32_t number, enum mr_verb verb)
+{
+    bool gathers = verb == MR_JOBS || verb == MR_EVENT || verb == MR_REVOKE;
+    struct sim_peer *peer;
+
+    SIM_MUST(number < SIM_PEERS_MAX);
+    peer = &sim->broker.peers[number];
+    if (!peer->conn || peer->is_gone)
+        return NULL;
+    if (peer->verb != (int)verb || !gathers) {
+        flush(sim, peer);
+        peer->verb = (int)verb;
+        if (verb == MR_JOBS)
+            peer->mark = mr_put_jobs_open(&peer->wr, 0);
+        else if (verb == MR_EVENT)
+            peer->mark = mr_put_events_open(&peer->wr, 0);
+        else if (verb == MR_REVOKE)
+            peer->mark = mr_put_revoke_open(&peer->wr, 0);
+    }
+    peer->items++;
+    return &peer->wr;
+}
+
+void
+sim_peers_flush(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SIM_PEERS_MAX; i++)
+        if (sim->broker.peers[i].conn)
+            flush(sim, &sim->broker.peers[i]);
+}
+
+void
+sim_peers_bye(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SIM_PEERS_MAX; i++) {
+        struct mr_wr *wr = sim_peers_open(sim, i, MR_BYE);
+
+        if (wr)
+            mr_put_bye(wr, 0, mr_span_str("the broker is being stopped"));
+    }
+}
+
+void
+sim_peers_forget(struct sim *sim, uint32_t number)
+{
+    struct sim_peer *peer = &sim->broker.peers[number];
+
+    if (!peer->conn)
+        return;
+    flush(sim, peer);
+    if (sim->conns[peer->conn - 1].peer == number)
+        sim_conn_drop(sim, peer->conn - 1);
+    peer->conn = 0;
+    peer->is_gone = false;
+}
+
+/* Sending happens in the middle of the core's work: who could not be reached leaves now. */
+void
+sim_peers_reap(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SIM_PEERS_MAX; i++) {
+        if (!sim->broker.peers[i].conn || !sim->broker.peers[i].is_gone)
+            continue;
+        mr_core_leaves(sim->broker.core, sim->now, i, mr_span_str("unreachable"));
+        SIM_MUST(!sim->broker.peers[i].conn);
+    }
+}
+
+/* ---- HELLO ------------------------------------------------------------------------------------------ */
+
+static void
+answer_error(struct sim *sim, uint32_t conn, uint64_t corr, enum mr_status code)
+{
+    mr_put_error(&sim->wr, corr, &(struct mr_error){.code = code});
+    (void)sim_send(sim, conn, false, mr_wr_span(&sim->wr));
+    mr_wr_reset(&sim->wr);
+}
+
+static uint32_t
+free_number(struct sim *sim)
+{
+    uint32_t max = sim->broker.conf.workers_max + sim->broker.conf.clients_max;
+    uint32_t number = (uint32_t)sim_random(sim, max);
+
+    for (uint32_t i = 0; i < max; i++, number = (number + 1) % max)
+        if (!sim->broker.peers[number].conn)
+            return number;
+    return SIM_NONE; /* sessions that have yet to fall silent */
+}
+
+static enum mr_status
+join(struct sim *sim, uint32_t number, struct mr_hello *hello)
+{
+    struct mr_offer offers[SIM_KINDS];
+    struct mr_hello rest = *hello;
+
+    if (hello->role == MR_ROLE_CLIENT)
+        return mr_core_client_joins(sim->broker.core, sim->now, number, hello->name);
+    SIM_MUST(hello->offers <= SIM_KINDS);
+    for (uint32_t i = 0; i < hello->offers; i++)
+        SIM_MUST(mr_get_offer(&rest, &offers[i]) == MR_OK);
+    return mr_core_worker_joins(sim->broker.core, sim->now, number, hello, offers);
+}
+
+static void
+seat(struct sim *sim, uint32_t number, uint32_t conn)
+{
+    struct sim_peer *peer = &sim->broker.peers[number];
+
+    if (!peer->wr.max)
+        mr_wr_init(&peer->wr, MR_MESSAGE_BYTES_MAX);
+    peer->conn = conn + 1;
+    peer->verb = -1;
+    sim->conns[conn].peer = number;
+}
+
+static void
+take_hello(struct sim *sim, uint32_t conn, const struct mr_msg *msg)
+{
+    uint32_t number = free_number(sim);
+    enum mr_status status = MR_BUSY;
+    struct mr_hello hello;
+    struct mr_wr *wr;
+
+    SIM_MUST(mr_get_hello(msg, &hello) == MR_OK);
+    if (sim->broker.phase != SIM_SERVING) {
+        answer_error(sim, conn, msg->corr, MR_DRAINING);
+        return;
+    }
+    if (number != SIM_NONE) {
+        seat(sim, number, conn);
+        status = join(sim, number, &hello);
+    }
+    sim_log(sim, "hello", sim->conns[conn].actor, number, (uint64_t)status);
+    if (status) { /* as many as it can: others have to fall silent first */
+        SIM_MUST(status == MR_BUSY);
+        answer_error(sim, conn, msg->corr, status);
+        if (number != SIM_NONE)
+            sim_peers_forget(sim, number);
+        return;
+    }
+    wr = sim_peers_open(sim, number, MR_WELCOME);
+    mr_put_welcome(wr, msg->corr,
+        &(struct mr_welcome){.proto = MR_PROTO_VERSION,
+            .epoch = sim->store.epoch,
+            .heartbeat_ms = sim->broker.conf.heartbeat_ms,
+            .wall_us = sim->now.wall_us});
+}
+
+/* ---- from clients --------------------------------------------------------------------------------------- */
+
+static void
+on_submit(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    struct mr_core *core = sim->broker.core;
+    struct mr_submit submit;
+    struct mr_job_new job;
+
+    SIM_MUST(mr_get_submit(msg, &submit) == MR_OK);
+    if (mr_core_submit_open(core, sim->now, peer, msg->corr, submit.flags, submit.jobs))
+        return;
+    while (submit.jobs) {
+        SIM_MUST(mr_get_submit_job(&submit, &job) == MR_OK);
+        mr_core_submit_job(core, sim->now, &job);
+    }
+    mr_core_submit_close(core, sim->now);
+}
+
+static void
+on_watch(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    struct mr_watch watch;
+    struct mr_uuid id;
+
+    SIM_MUST(mr_get_watch(msg, &watch) == MR_OK);
+    while (watch.ids) {
+        SIM_MUST(mr_get_watch_id(&watch, &id) == MR_OK);
+        mr_core_watch(sim->broker.core, sim->now, peer, id, watch.on);
+    }
+}
+
+/* The only CALL that a simulated client knows: cancel, with the id alone. */
+static void
+on_call(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    struct mr_call call;
+    struct mr_span key, bin;
+    struct mr_uuid id;
+
+    SIM_MUST(mr_get_call(msg, &call) == MR_OK);
+    SIM_MUST(mr_rd_map(&call.args, 1) == 1);
+    key = mr_rd_str(&call.args, 2);
+    bin = mr_rd_bin(&call.args, sizeof id.b);
+    SIM_MUST(call.args.status == MR_OK && key.n == 2 && bin.n == sizeof id.b);
+    memcpy(id.b, bin.p, sizeof id.b);
+    mr_core_cancel(sim->broker.core, sim->now, peer, msg->corr, id);
+}
+
+/* ---- from workers --------------------------------------------------------------------------------------- */
+
+static void
+on_credit(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    uint64_t limit;
+
+    SIM_MUST(mr_get_credit(msg, &limit) == MR_OK);
+    mr_core_credit(sim->broker.core, sim->now, peer, limit);
+}
+
+static void
+on_done(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    struct mr_core *core = sim->broker.core;
+    struct mr_dones dones;
+    struct mr_done done;
+
+    SIM_MUST(mr_get_dones(msg, &dones) == MR_OK);
+    mr_core_done_open(core, sim->now, peer, msg->corr, dones.flags, dones.dones);
+    while (dones.dones) {
+        SIM_MUST(mr_get_done(&dones, &done) == MR_OK);
+        SIM_MUST(done.report >= MR_DID_SUCCEED && done.report <= MR_REPORT_LAST);
+        if (done.attempt < 64)
+            sim->jobs[sim_index(done.id)].reported[done.report] |= UINT64_C(1)
+                                                                   << done.attempt;
+        sim_log(sim, "done", sim_index(done.id), done.attempt, done.report);
+        mr_core_done(core, sim->now, &done);
+    }
+    mr_core_done_close(core, sim->now);
+}
+
+static void
+on_beat(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    struct mr_beat beat;
+    struct mr_held held;
+
+    SIM_MUST(mr_get_beat(msg, &beat) == MR_OK);
+    while (beat.held) {
+        SIM_MUST(mr_get_held(&beat, &held) == MR_OK);
+        mr_core_held(sim->broker.core, sim->now, peer, &held);
+    }
+}
+
+/* ---- from both ---------------------------------------------------------------------------------------------- */
+
+static void
+on_ping(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    struct mr_wr *wr;
+    bool asks;
+
+    SIM_MUST(mr_get_ping(msg, &asks) == MR_OK);
+    wr = asks ? sim_peers_open(sim, peer, MR_PING) : NULL;
+    if (wr)
+        mr_put_ping(wr, msg->corr, false);
+}
+
+static void
+on_bye(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
+{
+    (void)msg;
+    mr_core_leaves(sim->broker.core, sim->now, peer, mr_span_str("said BYE"));
+}
+
+static void
+take(struct sim *sim, uint32_t conn, const struct sim_message *message)
+{
+    static void (*const handlers[MR_VERB_COUNT])(
+        struct sim *, uint32_t, const struct mr_msg *) = {
+        [MR_PING] = on_ping,
+        [MR_BYE] = on_bye,
+        [MR_SUBMIT] = on_submit,
+        [MR_WATCH] = on_watch,
+        [MR_CALL] = on_call,
+        [MR_CREDIT] = on_credit,
+        [MR_DONE] = on_done,
+        [MR_BEAT] = on_beat,
+    };
+    uint32_t peer = sim->conns[conn].peer;
+    struct mr_msg msg;
+
+    SIM_MUST(mr_msg_open(mr_span(message->bytes, message->n), &msg) == MR_OK);
+    if (msg.verb == MR_HELLO) {
+        take_hello(sim, conn, &msg);
+    } else if (peer == SIM_NONE) {
+        if (msg.verb != MR_BYE)
+            answer_error(sim, conn, msg.corr, MR_NO_SESSION);
+    } else {
+        SIM_MUST(handlers[msg.verb]);
+        mr_core_heard(sim->broker.core, sim->now, peer);
+        handlers[msg.verb](sim, peer, &msg);
+    }
+}
+
+void
+sim_peers_take_in(struct sim *sim)
+{
+    struct sim_message *message;
+
+    for (uint32_t i = 0; i < SIM_CONNS_MAX; i++) {
+        if (!sim->conns[i].is_used)
+            continue;
+        while ((message = sim_take(sim, i, true)) != NULL) {
+            take(sim, i, message);
+            free(message);
+        }
+        sim_conn_tidy(sim, i);
+    }
+}
