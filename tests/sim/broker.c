@@ -17,12 +17,12 @@ start(struct sim *sim)
     SIM_MUST(mr_core_new(&broker->core, &broker->conf, sim_act, sim) == MR_OK);
     broker->instance++;
     broker->phase = SIM_SERVING;
-    broker->has_loaded = broker->is_released = broker->wants_sweep = false;
+    broker->has_loaded = broker->wants_sweep = false;
     broker->is_up = broker->writer_is_up = true;
     broker->due_us = 0;
     broker->ready_seq = 0;
-    broker->parked = broker->current = SIM_NONE;
-    broker->sweep_us = SIM_NEVER;
+    broker->current = SIM_NONE;
+    broker->sweep_us = 0;
     broker->probe_us = sim->now.mono_us + PROBE_US;
     memset(broker->lane_seq, 0, sizeof broker->lane_seq);
     for (uint32_t i = 0; i < sim->submitted; i++)
@@ -34,6 +34,7 @@ start(struct sim *sim)
         if (sim->store.kinds_known >> i & 1)
             SIM_MUST(mr_core_knows_kind(broker->core, mr_span_str(kind)) == MR_OK);
     }
+    mr_core_load_begins(broker->core, sim->now);
     sim_writer_load(sim, 0);
 }
 

@@ -115,7 +115,7 @@ draw_broker(struct sim *sim)
     conf->hash_key = (struct mr_hash_key){sim->seed, 1};
     if (sim->rates.has_clock_steps)
         conf->id_future_ms = conf->id_past_ms;
-    sim->broker.parked = sim->broker.current = SIM_NONE;
+    sim->broker.current = SIM_NONE;
 }
 
 void

@@ -238,10 +238,14 @@ static void
 on_done(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 {
     struct mr_core *core = sim->broker.core;
-    struct mr_dones dones;
+    struct mr_dones dones, ahead;
     struct mr_done done;
 
     SIM_MUST(mr_get_dones(msg, &dones) == MR_OK);
+    for (ahead = dones; ahead.dones;) {
+        SIM_MUST(mr_get_done(&ahead, &done) == MR_OK);
+        mr_core_done_ahead(core, sim->now, peer, &done);
+    }
     mr_core_done_open(core, sim->now, peer, msg->corr, dones.flags, dones.dones);
     while (dones.dones) {
         SIM_MUST(mr_get_done(&dones, &done) == MR_OK);

@@ -254,14 +254,14 @@ struct sim_broker {
     uint32_t instance; /* counts starts */
     struct sim_peer peers[SIM_PEERS_MAX];
     int64_t starts_us, claims_us, due_us, probe_us, drain_until_us, sweep_us, parked_us;
-    bool has_loaded, is_released, wants_sweep;
+    bool has_loaded, wants_sweep;
     uint64_t ready_seq, lane_seq[SIM_QUEUES][SIM_KINDS][MR_PRIORITY_MAX + 1][SIM_LANES];
 
     /* tasks by number in `tasks`, SIM_NONE for none */
     struct sim_task tasks[SIM_TASKS_MAX];
     uint32_t filling[SIM_TASK_TYPES][SIM_TASKS_MAX], filled[SIM_TASK_TYPES];
     bool is_away[SIM_TASK_TYPES];
-    uint32_t given[SIM_TASK_TYPES], given_count, current, parked;
+    uint32_t given[SIM_TASK_TYPES], given_count, current, parked[2], parked_count;
     uint64_t try; /* tells events of this try from earlier ones */
     bool will_apply, is_applied, answers, backs_off;
     bool is_up, writer_is_up; /* as the core was told; as the writer sees it */

@@ -224,8 +224,8 @@ give_sweep(struct sim *sim)
 {
     struct sim_broker *broker = &sim->broker;
 
-    if (!broker->has_loaded || broker->parked != SIM_NONE || broker->is_away[SIM_SWEEP] ||
-        broker->phase != SIM_SERVING ||
+    if (mr_core_is_loading(broker->core) || broker->parked_count ||
+        broker->is_away[SIM_SWEEP] || broker->phase != SIM_SERVING ||
         !(broker->wants_sweep || sim->now.mono_us >= broker->sweep_us))
         return;
     broker->wants_sweep = false;
@@ -240,7 +240,7 @@ sim_writer_dispatch(struct sim *sim)
     give_first(sim, SIM_COMMIT_ROWS);
     give_first(sim, SIM_FIND);
     give_first(sim, SIM_READ);
-    if (sim->broker.parked == SIM_NONE)
+    if (!sim->broker.parked_count)
         give_first(sim, SIM_LOAD);
     give_sweep(sim);
 }
@@ -254,9 +254,9 @@ sim_writer_is_idle(const struct sim *sim)
 int64_t
 sim_writer_due_us(const struct sim *sim)
 {
-    if (sim->broker.parked != SIM_NONE)
+    if (sim->broker.parked_count)
         return sim->broker.parked_us;
-    if (!sim->broker.has_loaded || sim->broker.is_away[SIM_SWEEP] ||
+    if (mr_core_is_loading(sim->broker.core) || sim->broker.is_away[SIM_SWEEP] ||
         sim->broker.phase != SIM_SERVING)
         return SIM_NEVER;
     return sim->broker.sweep_us;
@@ -296,16 +296,6 @@ on_read(struct sim *sim, struct sim_task *task)
     }
 }
 
-static void
-release(struct sim *sim)
-{
-    if (sim->broker.is_released)
-        return;
-    sim->broker.is_released = true;
-    sim_log(sim, "load done", 0, 0, 0);
-    mr_core_load_done(sim->broker.core, sim->now);
-}
-
 /* False: memory is full, go on later. */
 static bool
 take_rows(struct sim *sim, struct sim_task *task)
@@ -329,9 +319,9 @@ finish_rows(struct sim *sim, uint32_t number)
     struct sim_broker *broker = &sim->broker;
     struct sim_task *task = &broker->tasks[number];
 
-    if (!take_rows(sim, task)) {
-        release(sim);
-        broker->parked = number;
+    if (!take_rows(sim, task)) { /* a load and a sweep at most */
+        SIM_MUST(broker->parked_count < 2);
+        broker->parked[broker->parked_count++] = number;
         broker->parked_us = sim->now.mono_us + PARKED_RETRY_US;
         return;
     }
@@ -340,11 +330,25 @@ finish_rows(struct sim *sim, uint32_t number)
     } else if (task->has_more) {
         sim_writer_load(sim, task->last);
     } else {
+        sim_log(sim, "load done", 0, 0, 0);
         broker->has_loaded = true;
-        broker->sweep_us = sim->now.mono_us;
-        release(sim);
+        mr_core_load_done(broker->core, sim->now);
     }
     free_task(sim, number);
+}
+
+static void
+retry_parked(struct sim *sim)
+{
+    struct sim_broker *broker = &sim->broker;
+    uint32_t count = broker->parked_count;
+    uint32_t parked[2] = {broker->parked[0], broker->parked[1]};
+
+    if (!count || sim->now.mono_us < broker->parked_us)
+        return;
+    broker->parked_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        finish_rows(sim, parked[i]);
 }
 
 static void
@@ -368,7 +372,6 @@ void
 sim_writer_collect(struct sim *sim)
 {
     struct sim_broker *broker = &sim->broker;
-    uint32_t parked = broker->parked;
 
     for (uint32_t i = 0; i < broker->answered_count; i++) {
         uint32_t what = broker->answered[i];
@@ -382,10 +385,7 @@ sim_writer_collect(struct sim *sim)
         mr_core_store_is_up(broker->core, sim->now, broker->is_up);
     }
     broker->answered_count = 0;
-    if (parked != SIM_NONE && sim->now.mono_us >= broker->parked_us) {
-        broker->parked = SIM_NONE;
-        finish_rows(sim, parked);
-    }
+    retry_parked(sim);
 }
 
 /* ---- the end -------------------------------------------------------------------------------------------- */
@@ -430,8 +430,8 @@ sim_writer_die(struct sim *sim, bool is_taken_over)
             orphan(sim, broker->given[i]);
     if (broker->current != SIM_NONE && broker->current != keep)
         free_task(sim, broker->current);
-    if (broker->parked != SIM_NONE)
-        free_task(sim, broker->parked);
+    for (uint32_t i = 0; i < broker->parked_count; i++)
+        free_task(sim, broker->parked[i]);
     for (uint32_t i = 0; i < broker->answered_count; i++)
         if (broker->answered[i] < SIM_TASKS_MAX)
             free_task(sim, broker->answered[i]);
@@ -441,8 +441,8 @@ sim_writer_die(struct sim *sim, bool is_taken_over)
         broker->filled[type] = 0;
         broker->is_away[type] = false;
     }
-    broker->given_count = broker->answered_count = 0;
-    broker->current = broker->parked = SIM_NONE;
+    broker->given_count = broker->answered_count = broker->parked_count = 0;
+    broker->current = SIM_NONE;
     broker->will_apply = false;
     broker->try = ++sim->stamps;
     for (uint32_t i = 0; i < sim->submitted; i++)
