@@ -45,6 +45,7 @@ enum mr_job_state {
 #define MR_JOB_DOUBTED 1024u /* CHECKING: the database did not know it; asked once more */
 #define MR_JOB_CRASHED 2048u /* LOST: its process ended, the worker goes on */
 #define MR_JOB_UNSTARTED 4096u /* LOST: it was only queued in its worker */
+#define MR_JOB_AT_ONCE 8192u   /* was lost so: goes to a free thread only, no queue */
 
 struct mr_job {
     struct mr_uuid id; /* first: the key */

@@ -125,6 +125,8 @@ serve(struct mr_core *core, uint32_t number, bool only_idle)
         uint32_t slot = mr_lane_at(core, lane)->head;
         const struct mr_job *job = mr_job_at(core, slot);
 
+        if (job->flags & MR_JOB_AT_ONCE && worker->held >= worker->threads)
+            return false;
         if (job->expires_at_us && core->now.wall_us >= job->expires_at_us) {
             mr_job_route(core, slot); /* its timer is about to fire */
         } else if (job->flags & MR_JOB_ABSENT) {

@@ -270,7 +270,8 @@ wipe(struct mr_core *core, uint32_t number)
  * oldest is at the front of its lane in the end. A worker starts attempts in the order in which
  * it was sent them, a thread each: what is behind as many older ones as it has threads was only
  * queued. One that has run and waits for its report's way counts as one of these; so a job may
- * rarely be taken for queued that was running, never often enough to end workers for ever. */
+ * be taken for queued that was running, but only once: afterwards it is sent to a free thread
+ * (MR_JOB_AT_ONCE), where there are not so many before it. */
 static void
 lose_all(struct mr_core *core, uint32_t number, struct mr_span reason)
 {

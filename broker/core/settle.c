@@ -118,7 +118,8 @@ mr_settle_lost(
         &(struct mr_settle_attempt){.outcome = MR_ATTEMPT_LOST,
             .text = mr_span_str(text),
             .is_unstarted = !was_running});
-    mr_job_at(core, slot)->flags |= MR_JOB_LOST | (was_running ? 0 : MR_JOB_UNSTARTED);
+    mr_job_at(core, slot)->flags |=
+        MR_JOB_LOST | (was_running ? 0 : MR_JOB_UNSTARTED | MR_JOB_AT_ONCE);
 }
 
 void
