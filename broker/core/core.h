@@ -197,8 +197,8 @@ void mr_core_load_done(struct mr_core *core, struct mr_now now);
 /* Nothing is taken or handed out yet. */
 bool mr_core_is_loading(const struct mr_core *core);
 
-/* An unfinished job from the database, at start or from the inbox. MR_BUSY when memory is full:
- * stop loading, go on later. MR_BAD_ARGUMENT: a row that cannot be a job; go on with the next. */
+/* An unfinished job from the database, at start or from the inbox. MR_BUSY when memory is full, or
+ * while something is being stored under that id: stop loading, go on later. MR_BAD_ARGUMENT: a row that cannot be a job; go on with the next. */
 enum mr_status mr_core_loaded(struct mr_core *core, struct mr_now now,
     const struct mr_stored_job *job) MR_MUST_CHECK;
 

@@ -120,13 +120,14 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     bool is_absent =
         from->payload.n == 0; /* not asked for: a real one has a byte at least */
     struct mr_job_new bare = *from;
-    uint32_t slot;
+    uint32_t slot = mr_ids_find(&core->job_ids, &from->id);
     struct mr_job *job;
     const char *why;
     enum mr_status status;
 
-    if (mr_ids_find(&core->job_ids, &from->id))
-        return MR_OK;
+    /* What is being stored under this id may be refused, because of this row. */
+    if (slot)
+        return mr_job_at(core, slot)->state == MR_JOB_STORING ? MR_BUSY : MR_OK;
     if (core->is_loading && ((MR_MUTANT(recovery_skips) && from->id.b[15] % 8 == 0) ||
                                 (MR_MUTANT(retry_forgotten) && stored->retry_at_us)))
         return MR_OK;

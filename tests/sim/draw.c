@@ -30,9 +30,9 @@ draw_sizes(struct sim *sim)
 {
     struct sim_rates *rates = &sim->rates;
     uint64_t size = sim_random(sim, 100);
-    uint32_t workers = size < 75 ? 3 : size < 97 ? 8 : SIM_WORKERS_MAX;
-    uint32_t clients = size < 75 ? 2 : size < 97 ? 8 : SIM_CLIENTS_MAX;
-    uint32_t jobs = size < 75 ? 40 : size < 97 ? 120 : 500;
+    uint32_t workers = size < 65 ? 3 : size < 95 ? 8 : SIM_WORKERS_MAX;
+    uint32_t clients = size < 65 ? 2 : size < 95 ? 8 : SIM_CLIENTS_MAX;
+    uint32_t jobs = size < 65 ? 60 : size < 95 ? 240 : 700;
 
     rates->workers = 1 + (uint32_t)sim_random(sim, workers);
     rates->clients = 1 + (uint32_t)sim_random(sim, clients);
@@ -48,7 +48,7 @@ draw_rates(struct sim *sim)
 
     rates->faults = (uint32_t)(sim_random(sim, 0) & sim_random(sim, 0));
     rates->has_clock_steps = sim_random(sim, 10) == 0;
-    rates->faults_us = 2000000 + sim_random_us(sim, 20000000);
+    rates->faults_us = 2000000 + sim_random_us(sim, 40000000);
     rates->fault_every_us = 50000 + sim_random_us(sim, 1500000);
     rates->latency_us = 200 + sim_random_us(sim, sim_random(sim, 4) ? 2000 : 40000);
     rates->handler_us = 500 + sim_random_us(sim, sim_random(sim, 3) ? 30000 : 400000);

@@ -31,7 +31,7 @@
 #include <string.h>
 
 enum {
-    SIM_JOBS_MAX = 640,
+    SIM_JOBS_MAX = 1024,
     SIM_WORKERS_MAX = 20,
     SIM_CLIENTS_MAX = 50,
     SIM_ACTORS_MAX = SIM_WORKERS_MAX + SIM_CLIENTS_MAX, /* workers come first */

@@ -115,6 +115,30 @@ START_TEST(a_repeat_whose_job_was_finished_meanwhile_comes_again)
 }
 END_TEST
 
+/* While jobs are still being loaded, somebody submits another body under the id of one of them. The
+ * row waits for the verdict on that, and is there when it is refused. */
+START_TEST(a_row_waits_for_what_is_being_stored_under_its_id)
+{
+    struct rig rig;
+    struct mr_job_new job, forged;
+    struct mr_stored_job row;
+
+    rig_init(&rig);
+    rig_start(&rig);
+    forged = job = rig_job(&rig);
+    forged.payload = mr_span_str("\xc2");
+    row = (struct mr_stored_job){.job = job};
+    rig_submit(&rig, MR_SUBMIT_RESENT, &forged);
+    ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &row), MR_BUSY);
+    rig_answer(&rig, MR_CONFLICT);
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
+    ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &row), MR_OK);
+    ck_assert_str_eq(rig_state(&rig, job.id), "ready");
+    ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &row), MR_OK); /* it is there */
+    rig_stop(&rig);
+}
+END_TEST
+
 static void
 add(TCase *tcase)
 {
@@ -122,6 +146,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, an_attempt_that_met_a_busy_row_is_stored_again);
     tcase_add_test(tcase, a_repeat_of_a_delayed_job_is_judged_by_the_database);
     tcase_add_test(tcase, a_repeat_whose_job_was_finished_meanwhile_comes_again);
+    tcase_add_test(tcase, a_row_waits_for_what_is_being_stored_under_its_id);
 }
 
 int
