@@ -129,7 +129,8 @@ open_database(struct mr_crew *crew, struct mr_err *err)
 {
     char listen[96];
     const char *const settings[] = {"max_connections=200", "autovacuum=off",
-        "log_line_prefix=%m [%p] %a %e ", crew->net.has_namespaces ? listen : NULL, NULL};
+        "recovery_init_sync_method=syncfs", "log_line_prefix=%m [%p] %a %e ",
+        crew->net.has_namespaces ? listen : NULL, NULL};
     struct mr_cluster_options options = {.dir = crew->folder, .settings = settings};
     enum mr_status status;
     int applied;

@@ -42,7 +42,7 @@ make_slow(struct mr_chaos_job *job, struct mr_dice *dice)
 {
     millrace_pack_map(&job->body, 4);
     put_move(&job->body, dice);
-    put(&job->body, "ms", mr_dice_between(dice, 50, 900));
+    put(&job->body, "ms", mr_dice_between(dice, 50, 500));
 }
 
 static void
@@ -100,11 +100,11 @@ static const struct mix {
     void (*make)(struct mr_chaos_job *job, struct mr_dice *dice);
 } mix[] = {
     {"chaos.transfer", 500, make_transfer},
-    {"chaos.calc", 355, make_calc},
+    {"chaos.calc", 365, make_calc},
     {"chaos.chain", 60, make_chain},
     {"chaos.poison", 40, make_poison},
     {"chaos.snooze", 25, make_snooze},
-    {"chaos.slow", 20, make_slow},
+    {"chaos.slow", 10, make_slow},
 };
 
 /* A version 7 id (RFC 9562) of that time, with the dice's bits. */
