@@ -443,7 +443,7 @@ on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
     if ((job->flags & (MR_JOB_LOST | MR_JOB_UNSTARTED)) == MR_JOB_LOST &&
         job->losses < UINT16_MAX && !MR_MUTANT(loss_uncounted))
         job->losses++;
-    if (job->losses + MR_MUTANT(quarantine_early) >= core->conf.losses_max &&
+    if (job->losses + (MR_MUTANT(quarantine_early) ? 1u : 0u) >= core->conf.losses_max &&
         !(job->flags & MR_JOB_CANCEL)) {
         quarantine(core, slot, losses);
         return;

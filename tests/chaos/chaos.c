@@ -180,6 +180,15 @@ have_left(struct mr_actor *actors, uint32_t count)
     return true;
 }
 
+/* One that was started again at that moment did not yet know what to do with a SIGTERM. */
+static bool
+has_ended_well(struct mr_actor *actor)
+{
+    int code = mr_proc_exit_code(&actor->proc);
+
+    return code == 0 || code == 128 + SIGTERM;
+}
+
 static void
 await_leave(struct run *run, struct mr_actor *actors, uint32_t count, int64_t limit_ms)
 {
@@ -196,7 +205,7 @@ await_leave(struct run *run, struct mr_actor *actors, uint32_t count, int64_t li
     for (uint32_t i = 0; i < count; i++) {
         if (!mr_actor_has_left(&actors[i]))
             complain(run, mr_actor_name(&actors[i]), "did not end in time");
-        else if (mr_proc_exit_code(&actors[i].proc) != 0)
+        else if (!has_ended_well(&actors[i]))
             complain(run, mr_actor_name(&actors[i]), "did not end well");
     }
 }
