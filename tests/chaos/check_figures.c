@@ -13,8 +13,13 @@
     " and phase = 'fire') k join begun b on b.pid = k.pid and b.what = 'S'"              \
     " and b.at <= k.at where not exists (select from begun e where e.what = 'E'"         \
     " and e.id = b.id and e.pid = b.pid and e.attempt = b.attempt and e.at >= b.at)),"   \
-    " again as (select c.id, (min(b.at) - c.at) / 1000.0 as ms from cut c"               \
-    " join begun b on b.id = c.id and b.what = 'S' and b.at > c.at group by c.id, c.at)"
+    " again as (select c.id, c.at, min(b.at) as until, (min(b.at) - c.at) / 1000.0 as "  \
+    "ms"                                                                                 \
+    " from cut c join begun b on b.id = c.id and b.what = 'S' and b.at > c.at"           \
+    " group by c.id, c.at), alone as (select ms from again a where not exists"           \
+    " (select from fault f where f.fault ~ "                                             \
+    "'^(kill-broker|freeze-broker|usurp|link|db-)'"                                      \
+    " and f.at between a.at - 5000000 and a.until))"
 
 /* An attempt that its handler ended while another attempt's success stands, and of which nobody
  * says that it failed: it came too late. */
@@ -65,7 +70,11 @@ static const char figures_sql[] =
     "by ms)"
     " from again"
     " union all select 20, 'restart_max_ms', max(ms) from again"
-    " union all select 21, 'drain_s', (max(at) filter (where phase = 'heal')"
+    " union all select 21, 'restarts_alone', count(*) from alone"
+    " union all select 22, 'restart_alone_p99_ms', percentile_disc(0.99) within group"
+    " (order by ms) from alone"
+    " union all select 23, 'restart_alone_max_ms', max(ms) from alone"
+    " union all select 24, 'drain_s', (max(at) filter (where phase = 'heal')"
     " - max(at) filter (where phase = 'fire')) / 1e6 from fault where fault = 'drain'"
     ") x where value is not null order by part, name";
 

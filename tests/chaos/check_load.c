@@ -205,6 +205,13 @@ static const char pair_sql[] =
     " (where phase = 'invoke') over (partition by client, op, id order by seq) as invoked"
     " from seen) p where p.seq = s.seq";
 
+/* A poison job that began and did not end took its worker with it. */
+static const char crash_sql[] =
+    "create temp table crash on commit drop as select pid, min(at) as at from begun b"
+    " where what = 'S' and kind = 'chaos.poison' and not exists (select from begun e"
+    " where e.what = 'E' and e.id = b.id and e.attempt = b.attempt and e.pid = b.pid)"
+    " group by pid";
+
 enum mr_status
 mr_chaos_load(struct mr_pg *pg, const char *folder, struct mr_err *err)
 {
@@ -224,6 +231,8 @@ mr_chaos_load(struct mr_pg *pg, const char *folder, struct mr_err *err)
     }
     if (!status)
         status = mr_pg_run(pg, pair_sql, 0, NULL, NULL, err);
+    if (!status)
+        status = mr_pg_run(pg, crash_sql, 0, NULL, NULL, err);
     for (int i = 0; i < count; i++)
         free(names[i]);
     free(names);

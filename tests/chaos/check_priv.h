@@ -4,6 +4,7 @@
  *
  *     seen     a line of a history; `invoked` is the seq of the line that began the call
  *     begun    a handler's start (what = S) or end (E)
+ *     crash    processes that a poison job ended, and when it began
  *     fault    what the driver did
  *     counter  what the driver collected from logs
  *     told     what the payload of a job asks for, and what its result says

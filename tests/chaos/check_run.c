@@ -125,8 +125,8 @@ static const char *const session_sql[] = {
     "set local jit = off",
 };
 
-static const char *const analyze_sql[] = {
-    "create index on seen (id)", "analyze seen", "analyze begun", "analyze told"};
+static const char *const analyze_sql[] = {"create index on seen (id)",
+    "create index on begun (id)", "analyze seen", "analyze begun", "analyze told"};
 
 static enum mr_status
 run_list(struct mr_pg *pg, const char *const *list, size_t count, struct mr_err *err)

@@ -104,6 +104,24 @@ static const char finishers[] =
     " left join millrace.attempt a on a.id = r.id and a.attempt = r.attempt"
     " and a.worker = r.worker and a.outcome in (1, 4) where r.outcome = 1";
 
+/* A worker is given up when it was harmed, or crashed, or when broker, links or database were
+ * harmed: between the attempt's start and the job's next one, or shortly before. */
+static const char losses[] =
+    "select a.id, case when not exists (select from fault f where f.at <= b.next and"
+    " ((f.fault in ('kill-worker', 'freeze-worker') and f.at >= b.at - 5000000"
+    " and substring(f.detail from 'pid=([0-9]+)')::int = b.pid)"
+    " or (f.fault ~ '^(kill-broker|freeze-broker|usurp|link-cut-[wd]|db-)'"
+    " and f.at >= b.at - 15000000))) and not exists (select from crash c"
+    " where c.pid = b.pid and c.at <= b.next) then 'lost, though nothing had happened' "
+    "end"
+    " as problem, format('attempt %s on pid %s, %s: %s', a.attempt, b.pid, a.worker, "
+    "a.error)"
+    " as note from millrace.attempt a join (select *, coalesce(lead(at) over"
+    " (partition by id order by at), 9e18::bigint) as next from begun where what = 'S') b"
+    " on b.id = a.id and b.attempt = a.attempt where a.outcome in (2, 5)"
+    " union all select null, null, 'no attempt was lost' where not exists"
+    " (select from millrace.attempt where outcome in (2, 5))";
+
 /* Sequence numbers are drawn under the lock that the claim and the fence share. */
 static const char epochs[] =
     "select null::uuid as id, case when own is null then 'written without a claim'"
@@ -181,12 +199,17 @@ static const char chains[] =
     " when c.n = 1 and k.id is null then 'its child is lost'"
     " when c.n = 1 and u.depth is distinct from t.depth - 1 then 'its child is another "
     "one'"
+    " when b.at < e.at then 'its child began before it had ended'"
     " end as problem, format('depth %s, %s children', t.depth, coalesce(c.n, 0)) as note"
     " from millrace.job j join told t on t.id = j.id"
     " left join millrace.result r on r.id = j.id"
     " left join (select parent, count(*) as n, min(child::text)::uuid as child from chain"
     " group by parent) c on c.parent = j.id left join millrace.job k on k.id = c.child"
-    " left join told u on u.id = c.child where j.kind = 'chaos.chain'";
+    " left join told u on u.id = c.child"
+    " left join (select id, min(at) as at from begun where what = 'S' group by id) b"
+    " on b.id = c.child left join (select id, attempt, min(at) as at from begun"
+    " where what = 'E' group by id, attempt) e on e.id = j.id and e.attempt = r.attempt"
+    " where j.kind = 'chaos.chain'";
 
 static const char attempts[] =
     "select j.id, case"
@@ -243,6 +266,7 @@ const struct mr_chaos_sql mr_chaos_sql_all[] = {
     {"C3 phantoms", "every row and start belongs to a submit or to a parent", phantoms},
     {"C4 balances", "each account is its opening and its transfers", balances},
     {"C5 finishers", "who finished a job had begun it, and ended it", finishers},
+    {"C5 losses", "an attempt is lost only if something had happened", losses},
     {"C6 epochs", "no broker wrote after the next one had claimed", epochs},
     {"C7 outcomes", "what clients were told is what is stored", outcomes},
     {"C7 cancels", "after `cancelled` nothing else became of the job", cancels},

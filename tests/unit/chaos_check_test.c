@@ -110,7 +110,7 @@ static const struct {
     {"insert into ledger values (" ID(50) ", 1, 'chaos.transfer', 1, 2, 100, 11)",
         "C2 effects, C10 sums", "took effect without having succeeded 1"},
     {"insert into ledger (job, attempt, kind, pid) values (" ID(
-         31) ", 1, 'chaos.calc', 11)",
+         31) ", 1, 'chaos.calc', 12)",
         "C2 effects, C10 sums", "effect of a kind that has none 1"},
     {"update ledger set target = 3 where job = " ID(05), "C2 effects",
         "another effect than was asked for 1"},
@@ -140,6 +140,8 @@ static const struct {
     {"insert into millrace.attempt (id, attempt, outcome, worker) values (" ID(
          31) ", 1, 1, 'w1')",
         "C5 finishers", "the attempt that finished is recorded as failed 1"},
+    {"insert into millrace.attempt (id, attempt, outcome) values (" ID(31) ", 1, 2)",
+        "C5 losses", "lost, though nothing had happened 1"},
     {"insert into epoch_record (what, broker) values ('attempt', 'aaaaaaaa')",
         "C6 epochs", "written under an epoch that was over 1"},
     {"insert into epoch_record (what, broker) values ('attempt', 'cccccccc')",
@@ -255,6 +257,8 @@ END_TEST
 static const struct {
     const char *file, *text, *red;
 } lines[] = {
+    {"starts-13.log", "6500 13 S " BARE(51) " 3 chaos.poison\n", ""},
+    {"starts-12.log", "4950 12 S " BARE(41) " 9 chaos.chain\n", "C10 chains"},
     {"starts-13.log", "1 13 S " BARE(99) " 1 chaos.calc\n", "C3 phantoms"},
     {"faults.log", "200000000 drain heal\n", "C12 drained"},
     {"counters.log", "drain_s_max 1\n", "C12 drained"},
@@ -281,7 +285,7 @@ forget(const char *name)
 START_TEST(a_queue_that_never_became_empty_is_red)
 {
     forget("faults.log");
-    append("faults.log", "3000000 drain fire\n");
+    append("faults.log", "7000 kill-worker fire pid=11\n3000000 drain fire\n");
     check(MR_CHAOS_MUTANT);
     expect_red("C12 drained");
 }

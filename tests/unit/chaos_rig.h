@@ -185,8 +185,11 @@ begin_and_end(const char *id, int attempt, int pid, const char *kind)
 {
     char text[256];
 
-    (void)snprintf(text, sizeof text, "5000 %d S %s %d %s\n5100\t%d\tE\t%s\t%d\t%s\n",
-        pid, id, attempt, kind, pid, id, attempt, kind);
+    static int at = 4900; /* a child's is after its parent's */
+
+    at += 60;
+    (void)snprintf(text, sizeof text, "%d %d S %s %d %s\n%d\t%d\tE\t%s\t%d\t%s\n", at,
+        pid, id, attempt, kind, at + 50, pid, id, attempt, kind);
     append("starts-11.log", text);
 }
 
@@ -199,7 +202,7 @@ write_starts(void)
         (void)snprintf(id, sizeof id, "0198f7a0-0000-7000-8000-%012d", n);
         begin_and_end(id, 1, 11, "chaos.transfer");
     }
-    begin_and_end(BARE(31), 1, 11, "chaos.calc");
+    begin_and_end(BARE(31), 1, 12, "chaos.calc");
     begin_and_end(BARE(32), 1, 11, "chaos.calc");
     begin_and_end(BARE(40), 1, 11, "chaos.chain");
     begin_and_end(BARE(41), 1, 11, "chaos.chain");
@@ -225,7 +228,7 @@ setup(void)
     ck_assert_ptr_nonnull(mkdtemp(folder));
     write_histories();
     write_starts();
-    append("faults.log", "7000 kill-worker fire pid=11\n8000 kill-worker heal pid=12\n");
+    append("faults.log", "7000 kill-worker fire pid=11\n8000 kill-worker heal pid=11\n");
     append("faults.log", "3000000 drain fire\n4500000 drain heal all is finished\n");
     append("counters.log", "refused_finishes 3\nin_doubt_settled 2\n");
     report = calloc(1, sizeof *report);
