@@ -350,6 +350,14 @@ chaos-long-built: all $(CHAOS) $(LOADABLE)
 	$(Q)B=$(B) SEED=$(SEED) SEEDS=$(SEEDS) MINUTES=$(MINUTES) JOBS=$(CHAOS_JOBS) \
 	    tests/chaos/long.sh
 
+# Each deliberate bug of tests/chaos/mutants.list has to turn a run red: a build of its own, which no
+# release is made from. A quarter of an hour; ONLY='control fence_dropped' for some of them.
+.PHONY: mutants mutants-built
+mutants: deps
+	$(Q)$(AGAIN) mutants-built B=build-mutants MUTANTS=1
+mutants-built: all $(CHAOS) $(B)/tests/loadable/chaos.so
+	$(Q)B=$(B) ONLY='$(ONLY)' tests/chaos/mutants.sh
+
 # ---- Everyday --------------------------------------------------------------------------------
 
 .PHONY: deps deps-dev run run-built
@@ -406,7 +414,7 @@ uninstall:
 
 .PHONY: clean help
 clean:
-	$(Q)rm -rf build build-asan build-tsan build-fuzz compile_commands.json
+	$(Q)rm -rf build build-asan build-tsan build-fuzz build-mutants compile_commands.json
 
 help:
 	@echo 'make run        the flagship on the map of Berlin-Adlershof (MAP=FILE, BREAK=1)'
@@ -418,6 +426,7 @@ help:
 	@echo 'make tsan       core and base under the thread sanitizer'
 	@echo 'make sim        the simulator: SEEDS=20000 SECONDS=3600 FROM=1; SEED=n TRACE=1 replays one'
 	@echo 'make chaos      everything killed, frozen, cut; then judged (SEED=, MINUTES=, FAULTS=)'
+	@echo 'make mutants    deliberate bugs, each of which has to be found by it'
 	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds (ONLY="wire_scan road_map")'
 	@echo 'make deps       install what is missing (root), or print the line that does'
 	@echo 'make lint       rules of the house (TIDY=1: with clang-tidy)'

@@ -3,7 +3,7 @@
 # has to turn the run red; without any of them it is green. Prints which check caught it after how
 # many seconds. Exit 0 only if all are caught. Called by `make mutants`.
 #     B        folder of the build with MUTANTS=1
-#     MUTANTS_ONLY  names, by spaces: only these ("control" is the run without one)
+#     ONLY     names, by spaces: only these ("control" is the run without one)
 #     TRIES    runs of a mutant, with other seeds, until it is caught
 set -u
 export LC_ALL=C
@@ -27,8 +27,8 @@ catchers() {
 }
 
 wanted() {
-    [ -z "${MUTANTS_ONLY:-}" ] && return 0
-    for one in $MUTANTS_ONLY; do [ "$one" = "$1" ] && return 0; done
+    [ -z "${ONLY:-}" ] && return 0
+    for one in $ONLY; do [ "$one" = "$1" ] && return 0; done
     return 1
 }
 
