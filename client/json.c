@@ -16,13 +16,21 @@ static const char digits[] =
 
 /* ---- From JSON ------------------------------------------------------------------------------ */
 
+/* {"$bin":"..."} stands for bytes. */
+static bool
+is_bin(const json_t *value)
+{
+    return json_object_size(value) == 1 &&
+           json_is_string(json_object_get(value, BIN_KEY));
+}
+
 static bool
 is_nested_too_deep(const json_t *value, unsigned left)
 {
     const char *key;
     json_t *item;
 
-    if (!json_is_object(value) && !json_is_array(value))
+    if ((!json_is_object(value) && !json_is_array(value)) || is_bin(value))
         return false;
     if (left == 0)
         return true;
@@ -118,13 +126,12 @@ static enum mr_status pack(const json_t *value, struct mr_wr *wr, struct mr_err 
 static enum mr_status
 pack_object(const json_t *value, struct mr_wr *wr, struct mr_err *err)
 {
-    const json_t *bin = json_object_get(value, BIN_KEY);
     enum mr_status status = MR_OK;
     const char *key;
     json_t *item;
 
-    if (json_object_size(value) == 1 && json_is_string(bin))
-        return pack_bin(bin, wr, err);
+    if (is_bin(value))
+        return pack_bin(json_object_get(value, BIN_KEY), wr, err);
     mr_wr_map(wr, (uint32_t)json_object_size(value));
     json_object_foreach((json_t *)(uintptr_t)value, key, item)
     {

@@ -76,6 +76,19 @@ is_readable(json_t *shown)
     free(text);
 }
 
+/* What is unpacked within it nests twice as deep as what may be sent. */
+static void
+is_json(json_t *reply)
+{
+    char *text = json_dumps(reply, JSON_ENCODE_ANY);
+    json_t *read = text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+
+    MR_ASSERT(read);
+    json_decref(read);
+    json_decref(reply);
+    free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
@@ -86,7 +99,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     MR_ASSERT(!shown == !is_value && !reply == !is_value);
     if (is_value) {
         is_readable(shown);
-        is_readable(reply);
+        is_json(reply);
     }
     as_json(in);
     return 0;

@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct mr_err err;
@@ -142,6 +143,26 @@ START_TEST(depth_has_a_limit)
 }
 END_TEST
 
+/* As deep as a payload may be, with bytes in the middle: what is shown of it can be sent again. */
+START_TEST(bytes_are_no_level)
+{
+    uint8_t deepest[32 + 3];
+    struct mr_wr again;
+    json_t *shown;
+    char *text;
+
+    memset(deepest, 0x91, 32); /* arrays of one element */
+    memcpy(deepest + 32, "\xc4\x01x", 3);
+    shown = mr_json_unpack(mr_span(deepest, sizeof deepest));
+    text = json_dumps(shown, JSON_COMPACT);
+    again = packed(text);
+    ck_assert(mr_span_eq(mr_wr_span(&again), mr_span(deepest, sizeof deepest)));
+    mr_wr_fini(&again);
+    json_decref(shown);
+    free(text);
+}
+END_TEST
+
 START_TEST(size_has_a_limit)
 {
     struct mr_wr wr;
@@ -223,6 +244,7 @@ main(void)
     tcase_add_test(cases, base64);
     tcase_add_test(cases, bad_base64_is_refused);
     tcase_add_test(cases, bad_json_is_refused_with_its_place);
+    tcase_add_test(cases, bytes_are_no_level);
     tcase_add_test(cases, depth_has_a_limit);
     tcase_add_test(cases, size_has_a_limit);
     tcase_add_test(cases, bytes_to_json);

@@ -105,6 +105,19 @@ way(const struct mr_graph *graph, const char *from, const char *to)
     return text;
 }
 
+START_TEST(an_edge_without_lanes_or_shape)
+{
+    struct mr_graph *g = graph_of("<net><edge id=\"a\"/></net>", "bus");
+    uint32_t lanes = 7, points = 7;
+
+    ck_assert_ptr_null(mr_road_lanes(mr_graph_road(g), 0, &lanes));
+    ck_assert_ptr_null(mr_road_shape(mr_graph_road(g), 0, &points));
+    ck_assert_uint_eq(lanes + points, 0);
+    ck_assert(!mr_graph_is_usable(g, 0));
+    destroy(g);
+}
+END_TEST
+
 /* 804 / 1600 s is 502.5 ms: integers say 503, doubles 502. */
 START_TEST(times_are_rounded_in_integers)
 {
@@ -497,6 +510,7 @@ main(void)
     int failed;
 
     tcase_add_test(tcase, times_are_rounded_in_integers);
+    tcase_add_test(tcase, an_edge_without_lanes_or_shape);
     tcase_add_test(tcase, permissions);
     tcase_add_test(tcase, lanes_of_one_edge);
     tcase_add_test(tcase, only_edges_for_traffic);
