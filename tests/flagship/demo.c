@@ -4,8 +4,9 @@
  *     millrace-demo [--map FILE] [--break] [--only-rush] [--folder DIR]
  *
  * Fetches the map, starts PostgreSQL, the payment provider, a broker and two workers, plays the
- * scenario's requests at 400 times real speed and then all of them within five seconds, waits
- * until nothing is left to do, and lets the checker judge. Exit: 0 every check held; 1 one did
+ * scenario's requests at 400 times real speed and then all of them within five seconds (half way
+ * through these a worker and the broker are killed), waits until nothing is left to do, and lets
+ * the checker judge. Exit: 0 every check held; 1 one did
  * not, or something failed; 64 usage; 130 stopped. The variables MAP and BREAK do what the flags
  * do; other settings of the caller's (MILLRACE_*) are not looked at.
  */
@@ -47,6 +48,7 @@ struct demo {
     struct mr_stack stack;
     struct mr_demo_feed feed;
     struct mr_demo_ep ep;
+    struct mr_demo_fault fault;
     struct mr_demo_tally replay, rush;
     bool held;
 };
@@ -218,7 +220,8 @@ rush(struct demo *demo, struct mr_err *err)
     struct mr_demo_phase phase = {.prefix = prefixes[1],
         .length_ms = RUSH_MS,
         .speed = RUSH_SPEED,
-        .asks_again = true};
+        .asks_again = true,
+        .fault = &demo->fault};
     const struct mr_demo_tally *tally = &demo->rush;
     enum mr_status status;
 
@@ -249,14 +252,18 @@ judge(struct demo *demo, struct mr_err *err)
         .prefixes = demo->is_only_rush ? prefixes + 1 : prefixes,
         .phases = demo->is_only_rush ? 1 : 2};
     char svg[PATH_MAX], folder[PATH_MAX];
+    bool faults_happened = false;
     enum mr_status status;
 
     mr_demo_show_begin(&demo->show, "Drain, then check");
     status = mr_demo_feed_drain(&demo->feed, DRAIN_MS, err);
     if (!status)
         status = mr_demo_verdict_check(&v, &demo->held, err);
+    if (!status)
+        status = mr_demo_fault_judge(&demo->fault, demo->feed.pg, &faults_happened, err);
     if (status)
         return status;
+    demo->held = demo->held && faults_happened;
     if (!demo->is_only_rush)
         printf("  request to its result: p50 %.1f ms, p99 %.1f ms in the replay\n",
             demo->replay.p50_ms, demo->replay.p99_ms);

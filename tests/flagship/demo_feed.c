@@ -11,6 +11,7 @@
 
 enum {
     LOOK_US = 100000,         /* at what the database says */
+    FAULT_US = 20000,         /* the same, while something is broken */
     LINE_US = 1000000,        /* between two lines of the rush */
     AFTER_LAST_US = 90000000, /* all rides must have ended by then */
     ANSWER_MS = 60000,
@@ -275,6 +276,29 @@ show_crowd(struct play *play, struct mr_err *err)
     return status;
 }
 
+static bool
+is_broken(const struct play *play)
+{
+    const struct mr_demo_fault *fault = play->phase->fault;
+
+    return fault && fault->state != MR_DEMO_FAULT_WATCHING &&
+           fault->state != MR_DEMO_FAULT_OVER;
+}
+
+static enum mr_status
+break_things(struct play *play, struct mr_err *err)
+{
+    struct mr_demo_fault_world world = {.show = play->feed->show,
+        .stack = play->feed->stack,
+        .pg = play->feed->pg,
+        .mr = play->feed->mr,
+        .ended = play->ended,
+        .rides = play->feed->plan->count};
+
+    return play->phase->fault ? mr_demo_fault_tick(play->phase->fault, &world, err)
+                              : MR_OK;
+}
+
 static enum mr_status
 look(struct play *play, struct mr_err *err)
 {
@@ -289,7 +313,9 @@ look(struct play *play, struct mr_err *err)
     if (play->phase->ep)
         mr_demo_ep_tick(play->phase->ep, play->feed->mr);
     status = look_at_rides(play, err);
-    play->look_us = now + LOOK_US;
+    if (!status)
+        status = break_things(play, err);
+    play->look_us = now + (is_broken(play) ? FAULT_US : LOOK_US);
     if (status || play->phase->shows_rides || now < play->line_us)
         return status;
     play->line_us = now + LINE_US;
@@ -302,7 +328,7 @@ static bool
 is_over(const struct play *play)
 {
     return play->next == play->feed->plan->count && play->open == 0 &&
-           play->ended == play->feed->plan->count &&
+           play->ended == play->feed->plan->count && !is_broken(play) &&
            (!play->phase->ep || mr_demo_ep_is_over(play->phase->ep));
 }
 

@@ -1,7 +1,8 @@
 /*
  * Plays the requests of the plan: submits each when it is due through the client library, shows
  * rides as the database says that they ended, and ends when all have. In the rush, every tenth
- * rider asks again in three ways that must not make a second ride. During the replay, which
+ * rider asks again in three ways that must not make a second ride, and processes are killed
+ * (demo_fault.h). During the replay, which
  * leaves the processors idle, the kernel `calc.ep` is computed beside it (demo_ep.h).
  * Main thread.
  */
@@ -15,6 +16,7 @@
 #include "schemas/base/status.h"
 #include "schemas/sql/pg.h"
 #include "tests/flagship/demo_ep.h"
+#include "tests/flagship/demo_fault.h"
 #include "tests/flagship/demo_plan.h"
 #include "tests/flagship/demo_show.h"
 #include "tests/flagship/stack.h"
@@ -34,7 +36,8 @@ struct mr_demo_phase {
     uint32_t speed;     /* the drive is simulated so many times faster than real */
     bool shows_rides;   /* a line each, otherwise one a second */
     bool asks_again;
-    struct mr_demo_ep *ep; /* NULL: none */
+    struct mr_demo_ep *ep;       /* NULL: none */
+    struct mr_demo_fault *fault; /* NULL: nothing is killed */
 };
 
 struct mr_demo_tally {

@@ -100,28 +100,47 @@ mr_stack_open(struct mr_stack *stack, const char *folder, struct mr_err *err)
 
 /* ---- Starting ------------------------------------------------------------------------------- */
 
+static void
+path_of(const struct mr_stack *stack, const char *name, const char *ending,
+    char out[PATH_BYTES])
+{
+    snprintf(out, PATH_BYTES, "%s/%s.%s", stack->folder, name, ending);
+}
+
 /* argv[0] is the program's plain name; its log is FOLDER/NAME.log, its ready file FOLDER/NAME.ready.
  * `log_name` tells several of a kind apart. */
 static enum mr_status
-start(struct mr_stack *stack, struct mr_proc *proc, const char **argv,
+spawn(struct mr_stack *stack, struct mr_proc *proc, const char **argv,
     const char *log_name, const char *ready_flag, struct mr_err *err)
 {
-    char program[PATH_MAX], log[PATH_BYTES], ready[PATH_BYTES], last[256];
+    char program[PATH_MAX], log[PATH_BYTES], ready[PATH_BYTES];
     struct mr_proc_spec spec = {.argv = argv, .output = log, .death_signal = SIGTERM};
     enum mr_status status = mr_proc_find(argv[0], program, sizeof program, err);
     int n = 0;
 
     if (status)
         return status;
-    snprintf(log, sizeof log, "%s/%s.log", stack->folder, log_name);
-    snprintf(ready, sizeof ready, "%s/%s.ready", stack->folder, log_name);
+    path_of(stack, log_name, "log", log);
+    path_of(stack, log_name, "ready", ready);
+    (void)unlink(ready); /* of one that was killed */
     while (argv[n])
         n++;
     argv[0] = program;
     argv[n++] = ready_flag;
     argv[n++] = ready;
     argv[n] = NULL;
-    status = mr_proc_start(proc, &spec, err);
+    return mr_proc_start(proc, &spec, err);
+}
+
+static enum mr_status
+start(struct mr_stack *stack, struct mr_proc *proc, const char **argv,
+    const char *log_name, const char *ready_flag, struct mr_err *err)
+{
+    char log[PATH_BYTES], ready[PATH_BYTES], last[256];
+    enum mr_status status = spawn(stack, proc, argv, log_name, ready_flag, err);
+
+    path_of(stack, log_name, "log", log);
+    path_of(stack, log_name, "ready", ready);
     if (!status)
         status = mr_proc_wait_file(proc, ready, READY_MS, err);
     if (!status)
@@ -169,7 +188,7 @@ mr_stack_provider(struct mr_stack *stack, uint64_t seed, struct mr_err *err)
     status = start(stack, &stack->provider, argv, "provider", "--port-file", err);
     if (status)
         return status;
-    snprintf(path, sizeof path, "%s/provider.ready", stack->folder);
+    path_of(stack, "provider", "ready", path);
     file = fopen(path, "re");
     if (!file || !fgets(port, sizeof port, file))
         status = fail(err, MR_INTERNAL, "The provider's port is not known", path, NULL);
@@ -199,52 +218,128 @@ read_endpoints(struct mr_stack *stack, const char *path)
     return stack->front[0] && stack->back[0];
 }
 
+/* `launch`: spawn, or start. */
+typedef enum mr_status (*launch_fn)(struct mr_stack *stack, struct mr_proc *proc,
+    const char **argv, const char *log_name, const char *ready_flag, struct mr_err *err);
+
+static enum mr_status
+launch_broker(struct mr_stack *stack, launch_fn launch, struct mr_err *err)
+{
+    const char *argv[16] = {"millrace-broker", "--config", "/dev/null", "--database",
+        mr_cluster_conninfo(stack->cluster)};
+
+    if (stack->front[0]) { /* again: it is found where it was */
+        argv[5] = "--front";
+        argv[6] = stack->front;
+        argv[7] = "--back";
+        argv[8] = stack->back;
+    }
+    return launch(stack, &stack->broker, argv, "broker", "--ready-file", err);
+}
+
 enum mr_status
 mr_stack_broker(struct mr_stack *stack, struct mr_err *err)
 {
     char path[PATH_BYTES];
-    const char *argv[16] = {"millrace-broker", "--config", "/dev/null", "--database",
-        mr_cluster_conninfo(stack->cluster)};
-    enum mr_status status =
-        start(stack, &stack->broker, argv, "broker", "--ready-file", err);
+    enum mr_status status = launch_broker(stack, start, err);
 
     if (status)
         return status;
-    snprintf(path, sizeof path, "%s/broker.ready", stack->folder);
+    path_of(stack, "broker", "ready", path);
     if (read_endpoints(stack, path))
         return MR_OK;
     return mr_err_set(
         err, MR_INTERNAL, "The broker's endpoints are not known", path, NULL);
 }
 
-enum mr_status
-mr_stack_workers(
-    struct mr_stack *stack, const struct mr_stack_options *options, struct mr_err *err)
+static void
+name_of(int which, char out[32])
 {
+    snprintf(out, 32, which == MR_STACK_BROKER ? "broker" : "worker-%d", which + 1);
+}
+
+static enum mr_status
+launch_worker(struct mr_stack *stack, int which, launch_fn launch, struct mr_err *err)
+{
+    const struct mr_stack_options *options = &stack->options;
     const char *const given[][2] = {{"--map", options->map_path},
         {"--pay-url", stack->pay_url[0] ? stack->pay_url : NULL},
         {"--load", options->load},
         {"--pay-without-key", options->pays_without_key ? "yes" : NULL}};
-    enum mr_status status = MR_OK;
     char name[32], threads[8];
+    const char *argv[24] = {"millrace-worker", "--config", "/dev/null", "--endpoint",
+        stack->back, "--database", mr_cluster_conninfo(stack->cluster), "--threads",
+        threads, "--name", name};
+    size_t n = 11;
 
-    snprintf(threads, sizeof threads, "%d", MR_STACK_THREADS);
-    for (int i = 0; i < MR_STACK_WORKERS && !status; i++) {
-        const char *argv[24] = {"millrace-worker", "--config", "/dev/null", "--endpoint",
-            stack->back, "--database", mr_cluster_conninfo(stack->cluster), "--threads",
-            threads, "--name", name};
-        size_t n = 11;
-
-        for (size_t k = 0; k < sizeof given / sizeof *given; k++) {
-            if (given[k][1]) {
-                argv[n++] = given[k][0];
-                argv[n++] = given[k][1];
-            }
+    for (size_t k = 0; k < sizeof given / sizeof *given; k++) {
+        if (given[k][1]) {
+            argv[n++] = given[k][0];
+            argv[n++] = given[k][1];
         }
-        snprintf(name, sizeof name, "worker-%d", i + 1);
-        status = start(stack, &stack->workers[i], argv, name, "--ready-file", err);
     }
+    snprintf(threads, sizeof threads, "%d", MR_STACK_THREADS);
+    name_of(which, name);
+    return launch(stack, &stack->workers[which], argv, name, "--ready-file", err);
+}
+
+enum mr_status
+mr_stack_workers(
+    struct mr_stack *stack, const struct mr_stack_options *options, struct mr_err *err)
+{
+    enum mr_status status = MR_OK;
+
+    stack->options = *options;
+    for (int i = 0; i < MR_STACK_WORKERS && !status; i++)
+        status = launch_worker(stack, i, start, err);
     return status;
+}
+
+/* ---- Faults --------------------------------------------------------------------------------- */
+
+struct mr_proc *
+mr_stack_proc(struct mr_stack *stack, int which)
+{
+    return which == MR_STACK_BROKER ? &stack->broker : &stack->workers[which];
+}
+
+static bool *
+away(struct mr_stack *stack, int which)
+{
+    return which == MR_STACK_BROKER ? &stack->is_broker_away
+                                    : &stack->is_worker_away[which];
+}
+
+void
+mr_stack_kill(struct mr_stack *stack, int which)
+{
+    struct mr_proc *proc = mr_stack_proc(stack, which);
+
+    mr_proc_stop(proc, SIGKILL, 0);
+    *proc = (struct mr_proc){.pid = 0};
+    *away(stack, which) = true;
+}
+
+enum mr_status
+mr_stack_revive(struct mr_stack *stack, int which, struct mr_err *err)
+{
+    enum mr_status status = which == MR_STACK_BROKER
+                                ? launch_broker(stack, spawn, err)
+                                : launch_worker(stack, which, spawn, err);
+
+    *away(stack, which) = status != MR_OK;
+    return status;
+}
+
+bool
+mr_stack_is_ready(const struct mr_stack *stack, int which)
+{
+    char path[PATH_BYTES], name[32];
+    struct stat facts;
+
+    name_of(which, name);
+    path_of(stack, name, "ready", path);
+    return stat(path, &facts) == 0 && facts.st_size > 0;
 }
 
 /* ---- Stopping ------------------------------------------------------------------------------- */
@@ -256,10 +351,10 @@ mr_stack_missing(struct mr_stack *stack)
         return "PostgreSQL";
     if (!mr_proc_is_alive(&stack->provider))
         return "the payment provider";
-    if (!mr_proc_is_alive(&stack->broker))
+    if (!stack->is_broker_away && !mr_proc_is_alive(&stack->broker))
         return "the broker";
     for (int i = 0; i < MR_STACK_WORKERS; i++) {
-        if (!mr_proc_is_alive(&stack->workers[i]))
+        if (!stack->is_worker_away[i] && !mr_proc_is_alive(&stack->workers[i]))
             return "a worker";
     }
     return NULL;
@@ -279,8 +374,10 @@ mr_stack_stop_programs(struct mr_stack *stack)
 {
     const char *bad = NULL;
 
-    for (int i = 0; i < MR_STACK_WORKERS; i++)
+    for (int i = 0; i < MR_STACK_WORKERS; i++) {
         mr_proc_signal(&stack->workers[i], SIGTERM);
+        mr_proc_signal(&stack->workers[i], SIGCONT); /* it may be frozen */
+    }
     for (int i = 0; i < MR_STACK_WORKERS; i++) {
         if (!stop(&stack->workers[i]))
             bad = "a worker";

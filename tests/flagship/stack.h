@@ -15,11 +15,23 @@
 
 enum { MR_STACK_WORKERS = 2, MR_STACK_THREADS = 4 };
 
+/* NULL: not given to the workers, who then do not offer the kinds that need it. */
+struct mr_stack_options {
+    const char *map_path;
+    const char *load; /* a shared object with kinds */
+    bool pays_without_key;
+};
+
+/* What may be killed: a worker by its number from 0, or this. */
+#define MR_STACK_BROKER (-1)
+
 struct mr_stack {
     char folder[2048]; /* absolute; logs, data, the provider's log */
     int lock;
     struct mr_cluster *cluster;
     struct mr_proc provider, broker, workers[MR_STACK_WORKERS];
+    bool is_broker_away, is_worker_away[MR_STACK_WORKERS]; /* killed by us */
+    struct mr_stack_options options;                       /* of the workers */
     char front[128], back[128], pay_url[64];
     char provider_log[2100];
 };
@@ -36,16 +48,19 @@ enum mr_status mr_stack_database(
 enum mr_status mr_stack_provider(
     struct mr_stack *stack, uint64_t seed, struct mr_err *err) MR_MUST_CHECK;
 enum mr_status mr_stack_broker(struct mr_stack *stack, struct mr_err *err) MR_MUST_CHECK;
-/* NULL: not given to the workers, who then do not offer the kinds that need it. */
-struct mr_stack_options {
-    const char *map_path;
-    const char *load; /* a shared object with kinds */
-    bool pays_without_key;
-};
-
-/* Ready when the broker has welcomed both. */
+/* Ready when the broker has welcomed both. What the options point to outlives the stack. */
 enum mr_status mr_stack_workers(struct mr_stack *stack,
     const struct mr_stack_options *options, struct mr_err *err) MR_MUST_CHECK;
+
+/* SIGKILL, and nothing is left of the process. It is not missed until it is started again. */
+void mr_stack_kill(struct mr_stack *stack, int which);
+/* Start it again as it was, the broker at the same endpoints. Does not wait until it is ready. */
+enum mr_status mr_stack_revive(
+    struct mr_stack *stack, int which, struct mr_err *err) MR_MUST_CHECK;
+/* Started (again), and ready. */
+bool mr_stack_is_ready(const struct mr_stack *stack, int which);
+/* Its process, to be signalled; 0 in `pid` if it was never started. */
+struct mr_proc *mr_stack_proc(struct mr_stack *stack, int which);
 
 /* NULL while all of them run, else the name of one that has ended. */
 const char *mr_stack_missing(struct mr_stack *stack);

@@ -1,5 +1,6 @@
 /*
- * The flagship itself, shortened to its rush: it ends green and leaves no process behind; without
+ * The flagship itself, shortened to its rush: a worker and the broker are killed half way, it ends
+ * green and leaves no process behind; without
  * the idempotency key it ends red; what it cannot use it names.
  */
 #include <check.h>
@@ -12,12 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/cluster.h"
 #include "client/proc.h"
+#include "schemas/sql/pg.h"
 
 #define FOLDER ".millrace/test-flagship"
 #define OUTPUT ".millrace/test-flagship.out"
 
-enum { RUN_MS = 60000, TEXT_BYTES = 1 << 18, TEST_S = 100 };
+enum { RUN_MS = 100000, TEXT_BYTES = 1 << 18, TEST_S = 150, DEATHS = 2 };
 
 static char text[TEXT_BYTES]; /* what it said */
 static struct mr_proc demo;
@@ -98,6 +101,74 @@ processes_left(void)
     return found;
 }
 
+/* Where PostgreSQL could not use the folder, a dump of its data is there. */
+static void
+restore_dump(const struct mr_cluster *data)
+{
+    char program[4096];
+    const char *argv[] = {program, "-q", "-d", mr_cluster_conninfo(data), "-f",
+        FOLDER "/flagship.sql", NULL};
+    struct mr_proc_spec spec = {.argv = argv, .output = FOLDER "/restore.log"};
+    struct mr_err err = {.why = ""};
+
+    snprintf(program, sizeof program, "%s/psql", mr_cluster_bin_dir(data));
+    if (access(program, X_OK) != 0)
+        argv[0] = "psql";
+    ck_assert_msg(mr_proc_run(&spec, RUN_MS, &err) == MR_OK, "%s", err.why);
+}
+
+static int64_t
+number(struct mr_pg *pg, const char *sql)
+{
+    struct mr_err err = {.why = ""};
+    struct pg_result *rows = NULL;
+    int64_t out;
+
+    ck_assert_msg(mr_pg_run(pg, sql, 0, NULL, &rows, &err) == MR_OK, "%s", err.why);
+    out = mr_pg_int(rows, 0, 0);
+    mr_pg_free_result(&rows);
+    return out;
+}
+
+/* What the tables say of both deaths. */
+static void
+look_at_the_tables(void)
+{
+    struct mr_cluster_options options = {.dir = FOLDER};
+    struct mr_err err = {.why = ""};
+    struct mr_cluster *data;
+    struct mr_pg *pg;
+
+    ck_assert_msg(mr_cluster_start(&data, &options, &err) == MR_OK, "%s", err.why);
+    if (*mr_cluster_note(data))
+        restore_dump(data);
+    ck_assert(mr_pg_open(&pg, mr_cluster_conninfo(data), "test", &err) == MR_OK);
+    ck_assert_int_ge(number(pg, "select epoch from millrace.shard where shard = 0"), 2);
+    ck_assert_int_gt(
+        number(pg, "select count(*) from millrace.attempts where outcome = 'lost' and"
+                   " worker = 'worker-1'"),
+        0);
+    /* Each of these jobs was done all the same, by a later attempt. */
+    ck_assert_int_eq(
+        number(pg,
+            "select count(*) from millrace.attempts a where outcome = 'lost' and not"
+            " exists (select from millrace.result r where r.id = a.id and"
+            " r.outcome = 1 and r.attempt > a.attempt)"),
+        0);
+    mr_pg_close(&pg);
+    mr_cluster_stop(&data);
+}
+
+static unsigned
+times(const char *word)
+{
+    unsigned n = 0;
+
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++)
+        n++;
+    return n;
+}
+
 START_TEST(green)
 {
     int code = run(NULL, NULL);
@@ -107,8 +178,12 @@ START_TEST(green)
     ck_assert_ptr_nonnull(strstr(text, "double-assigned 0"));
     ck_assert_ptr_nonnull(strstr(text, "charged twice 0"));
     ck_assert_ptr_nonnull(strstr(text, "ledger 0.00"));
+    ck_assert_uint_eq(times("is killed with SIGKILL"), DEATHS);
+    ck_assert_uint_eq(times(" is back "), DEATHS);
+    ck_assert_ptr_nonnull(strstr(text, "ok   faults"));
     ck_assert_int_eq(access(".millrace/map.svg", R_OK), 0);
     ck_assert_int_eq(processes_left(), 0);
+    look_at_the_tables();
 }
 END_TEST
 
@@ -122,6 +197,7 @@ START_TEST(red_without_the_key)
     ck_assert_ptr_nonnull(strstr(text, "FAIL charged twice"));
     ck_assert_ptr_null(strstr(text, "FAIL double-assigned"));
     ck_assert_ptr_null(strstr(text, "FAIL ledger"));
+    ck_assert_uint_eq(times("FAIL"), 1);
     ck_assert_int_eq(processes_left(), 0);
 }
 END_TEST
@@ -137,6 +213,7 @@ END_TEST
 
 START_TEST(stopped_half_way)
 {
+    static const char *const words[] = {"Rush:", "worker-1 (", "the broker ("};
     int64_t tries = RUN_MS / 20;
 
     start(NULL, NULL);
@@ -144,7 +221,7 @@ START_TEST(stopped_half_way)
         ck_assert_msg(
             !mr_proc_wait(&demo, 20) && tries-- > 0, "it ended by itself:\n%s", text);
         read_output();
-    } while (!strstr(text, "Rush:"));
+    } while (!strstr(text, words[_i]));
     mr_proc_signal(&demo, SIGINT);
     ck_assert(mr_proc_wait(&demo, RUN_MS));
     ck_assert_int_eq(mr_proc_exit_code(&demo), 130);
@@ -187,7 +264,7 @@ main(void)
     tcase_add_test(whole, green);
     tcase_add_test(whole, red_without_the_key);
     tcase_add_test(whole, another_map);
-    tcase_add_test(whole, stopped_half_way);
+    tcase_add_loop_test(whole, stopped_half_way, 0, 3);
     suite_add_tcase(suite, whole);
     tcase_set_timeout(wrong, TEST_S);
     tcase_add_checked_fixture(wrong, NULL, tear_down);
