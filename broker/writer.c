@@ -31,6 +31,7 @@ struct desk {
     bool is_ending; /* it was asked to */
     bool is_dead;   /* fatal: every task comes back with this status */
     bool is_up;
+    bool has_reconnected; /* since it went well last */
     int retries;
     int64_t renew_us, house_us, raise_us; /* monotonic, next time */
     uint64_t epoch;
@@ -121,6 +122,7 @@ static void
 went_well(struct desk *desk)
 {
     desk->retries = 0;
+    desk->has_reconnected = false;
     if (!desk->is_up) {
         desk->is_up = true;
         say(desk, MR_NEWS_UP, NULL);
@@ -137,7 +139,10 @@ recover(struct desk *desk, enum mr_status status, const struct mr_err *why)
     if (status != MR_BUSY || desk->retries >= BUSY_RETRIES_MAX)
         went_down(desk, why);
     while (!desk->is_ending) {
-        back_off(desk);
+        /* A lost connection is often the only trouble: the first time at once. */
+        if (status != MR_STORE_DOWN || desk->has_reconnected)
+            back_off(desk);
+        desk->has_reconnected = true;
         if (desk->is_ending)
             break;
         if (status != MR_STORE_DOWN)
