@@ -239,6 +239,8 @@ settle(struct millrace_job *job)
         job->attempt->finish.status = MR_OK;
     mr_log(MR_LOG_INFO, "settled", "job=%s attempt=%u found=%s", job->id,
         job->attempt->number, mr_status_name(job->attempt->finish.status));
+    job->sql_status =
+        MR_STORE_DOWN; /* it is not there: how long we waited is nobody's fault */
     return report_stored(job);
 }
 

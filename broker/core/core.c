@@ -419,6 +419,8 @@ void
 mr_core_store_is_up(struct mr_core *core, struct mr_now now, bool is_up)
 {
     core->now = now;
+    if (is_up && !core->is_store_up)
+        core->store_back_us = now.mono_us + MR_STORE_BACK_US;
     core->is_store_up = is_up;
 }
 

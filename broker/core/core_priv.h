@@ -180,6 +180,9 @@ struct mr_watcher {
     bool is_asked; /* not in memory: the database has been asked */
 };
 
+/* Workers try again every two seconds to store what they have. */
+#define MR_STORE_BACK_US INT64_C(5000000)
+
 /* An attempt that a worker says it holds, of a job that is not loaded yet. */
 struct mr_claim {
     struct mr_uuid id; /* first: the key */
@@ -236,6 +239,7 @@ struct mr_core {
     bool is_partial;        /* some jobs are only in the database yet */
     bool done_must_wait;    /* the DONE that comes is about such a job */
     int64_t grace_until_us; /* 0: the grace has not begun */
+    int64_t store_back_us;  /* results that waited for the database are stored by then */
     struct mr_slab claims;
     struct mr_ids claim_ids;
 };

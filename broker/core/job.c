@@ -444,7 +444,10 @@ mr_job_on_timer(struct mr_core *core, uint32_t slot)
     struct mr_job *job = mr_job_at(core, slot);
 
     if (job->state == MR_JOB_SENT) {
-        mr_settle_overdue(core, slot);
+        if (core->is_store_up && core->now.mono_us >= core->store_back_us)
+            mr_settle_overdue(core, slot);
+        else /* its result may be waiting for the database */
+            set_timer(core, slot, core->now.mono_us + MR_STORE_BACK_US);
         return;
     }
     MR_ASSERT(job->state == MR_JOB_WAITING || job->state == MR_JOB_READY);

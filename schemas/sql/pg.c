@@ -115,6 +115,9 @@ mr_pg_fail(struct mr_pg *pg, const struct pg_result *result, const char *what,
     char text[TEXT_MAX];
 
     snprintf(pg->sqlstate, sizeof pg->sqlstate, "%s", state ? state : "");
+    /* After a write that failed libpq may not have seen yet that the connection has ended. */
+    if (!state && !pg->is_dead)
+        (void)PQconsumeInput(pg->conn);
     if (pg->is_dead || PQstatus(pg->conn) != CONNECTION_OK)
         status = MR_STORE_DOWN;
     else

@@ -550,6 +550,39 @@ START_TEST(a_worker_that_does_not_enforce_a_timeout)
 }
 END_TEST
 
+/* Its result may be waiting for the database: nobody is timed out for that. */
+START_TEST(a_timeout_while_the_database_is_away)
+{
+    struct rig rig;
+    struct mr_job_new job;
+    struct mr_uuid id;
+
+    rig_init(&rig);
+    rig.conf.timeout_slack_ms = 500;
+    rig_start(&rig);
+    rig_worker(&rig, 2, 1, 4, NULL);
+    job = rig_job(&rig);
+    job.timeout_ms = 1000;
+    id = sent_job(&rig, job);
+    mr_core_store_is_up(rig.core, rig.now, false);
+    rig_move(&rig, 60000000);
+    mr_core_heard(rig.core, rig.now, 2);
+    rig_tick(&rig);
+    mr_core_store_is_up(rig.core, rig.now, true);
+    rig_move(&rig, 4999000);
+    mr_core_heard(rig.core, rig.now, 2);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, id), "running");
+    rig_move(&rig, 5000000); /* still nothing: that is the worker's fault */
+    mr_core_heard(rig.core, rig.now, 2);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, id), "settling");
+    ck_assert_uint_eq(rig_stats(&rig).timed_out, 1);
+    rig_commit(&rig);
+    rig_stop(&rig);
+}
+END_TEST
+
 /* One thread, two jobs of 1 s each: the second may take its turn after the first. */
 START_TEST(what_is_queued_in_a_worker_has_more_time)
 {
@@ -600,6 +633,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, was_finished_tells_what_is_stored);
     tcase_add_test(tcase, the_doorbell_is_heard_once_a_message);
     tcase_add_test(tcase, a_worker_that_does_not_enforce_a_timeout);
+    tcase_add_test(tcase, a_timeout_while_the_database_is_away);
     tcase_add_test(tcase, what_is_queued_in_a_worker_has_more_time);
 }
 

@@ -260,6 +260,46 @@ END_TEST
 
 /* From another process, which is all that libpq's cancel needs; it comes again until the
  * statement was there to be met. */
+static void
+await_server(struct mr_pg **pg)
+{
+    int64_t until_us = mr_clock_now().mono_us + 30000000;
+    struct mr_err err = {0};
+
+    while (mr_pg_open(pg, pg_fixture_conninfo(), "test", &err) != MR_OK)
+        ck_assert_msg(mr_clock_now().mono_us < until_us, "%s", err.why);
+}
+
+/* Another session's process is killed: the server ends all sessions with a last word. What is
+ * written then fails before libpq has seen the end. */
+START_TEST(a_crash_of_the_server_is_an_outage)
+{
+    struct mr_pg *pg = NULL;
+
+    pg_fixture_database(false);
+    for (int i = 0; i < 5; i++) {
+        struct mr_pg *victim = NULL;
+        struct mr_err err = {0};
+        pid_t ours, theirs;
+        int64_t until_us = mr_clock_now().mono_us + 30000000;
+
+        await_server(&pg);
+        ck_ok(mr_pg_open(&victim, pg_fixture_conninfo(), "victim", &err), err);
+        ours = (pid_t)pg_fixture_int(pg, "select pg_backend_pid()");
+        theirs = (pid_t)pg_fixture_int(victim, "select pg_backend_pid()");
+        ck_assert_int_eq(kill(theirs, SIGKILL), 0);
+        while (kill(ours, 0) == 0)
+            ck_assert_int_lt(mr_clock_now().mono_us, until_us);
+        ck_status(mr_pg_begin(pg, &err), MR_STORE_DOWN);
+        ck_assert(!mr_pg_is_alive(pg));
+        mr_pg_close(&victim);
+        mr_pg_close(&pg);
+    }
+    await_server(&pg);
+    mr_pg_close(&pg);
+}
+END_TEST
+
 START_TEST(a_statement_is_cancelled)
 {
     struct mr_pg_cancel *cancel;
@@ -303,6 +343,7 @@ main(void)
     tcase_add_test(tcase, copy_is_not_a_statement);
     tcase_add_test(tcase, transactions);
     tcase_add_test(tcase, a_lost_session_is_noticed);
+    tcase_add_test(tcase, a_crash_of_the_server_is_an_outage);
     tcase_add_test(tcase, a_statement_is_cancelled);
     suite_add_tcase(suite, tcase);
     return pg_fixture_run(suite, NULL);
