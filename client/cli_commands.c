@@ -16,6 +16,7 @@ static const struct mr_cli_option submit_options[] = {
     {"backoff-factor", "PERCENT",
         "its growth with each failure: 200 doubles, 100 keeps it"},
     {"backoff-jitter", "PERCENT", "chance in it, more or less; 0: none"},
+    {"redrive-of", "UUID", "in place of this dead job, with other arguments perhaps"},
     {NULL, NULL, NULL},
 };
 

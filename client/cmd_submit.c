@@ -113,6 +113,7 @@ read_job(const struct mr_cli *cli, struct millrace_job *job, struct mr_wr *wr,
     struct mr_err *err)
 {
     const char *id = mr_cli_option(cli, "id");
+    const char *redrive_of = mr_cli_option(cli, "redrive-of");
     enum mr_status status = MR_OK;
 
     millrace_job_init(job, cli->words[0]);
@@ -120,6 +121,8 @@ read_job(const struct mr_cli *cli, struct millrace_job *job, struct mr_wr *wr,
     job->lane = mr_cli_option(cli, "lane");
     if (id)
         status = mr_cli_parse_id(id, &job->id, err);
+    if (!status && redrive_of)
+        status = mr_cli_parse_id(redrive_of, &job->redrive_of, err);
     if (!status)
         status = read_numbers(cli, job, err);
     if (!status)

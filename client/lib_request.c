@@ -160,6 +160,7 @@ encode(struct mr_wr *wr, const struct millrace_job *job)
         .trace = mr_span_str(job->trace)};
 
     memcpy(row.id.b, job->id.b, sizeof row.id.b);
+    memcpy(row.redrive_of.b, job->redrive_of.b, sizeof row.redrive_of.b);
     mr_put_submit_job(wr, &row);
 }
 

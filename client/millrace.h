@@ -154,6 +154,8 @@ struct millrace_job {
     uint32_t backoff_factor_percent; /* 100 to 1000; 200: doubled each time */
     uint32_t backoff_jitter_percent; /* 1 to 100, or MILLRACE_NO_JITTER */
     const char *trace;               /* at most 128 bytes, handed through */
+    struct millrace_id
+        redrive_of; /* a dead job, in place of which this is; zeros: none */
 };
 
 /* A fresh id, priority 4, everything else default. `kind` is borrowed. */

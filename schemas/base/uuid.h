@@ -38,6 +38,15 @@ enum mr_status mr_uuid_parse(struct mr_span text, struct mr_uuid *out) MR_MUST_C
 /* Lower case with hyphens; returns out. */
 char *mr_uuid_format(struct mr_uuid id, char out[MR_UUID_TEXT_MAX]);
 
+/* All zeros stands for "none". */
+static inline bool
+mr_uuid_is_none(struct mr_uuid id)
+{
+    static const struct mr_uuid none = {{0}};
+
+    return memcmp(id.b, none.b, sizeof id.b) == 0;
+}
+
 static inline bool
 mr_uuid_eq(struct mr_uuid a, struct mr_uuid b)
 {

@@ -99,6 +99,15 @@ mr_bin_put_uuid(struct mr_bin *bin, struct mr_uuid v)
 }
 
 void
+mr_bin_put_some_uuid(struct mr_bin *bin, struct mr_uuid v)
+{
+    if (mr_uuid_is_none(v))
+        mr_bin_put_null(bin);
+    else
+        mr_bin_put_uuid(bin, v);
+}
+
+void
 mr_bin_put_bool(struct mr_bin *bin, bool v)
 {
     put_number(bin, v, 1);

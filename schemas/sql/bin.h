@@ -47,6 +47,7 @@ void mr_bin_i16(struct mr_bin *bin, int16_t v); /* bare, without a length */
 
 void mr_bin_put_null(struct mr_bin *bin);
 void mr_bin_put_uuid(struct mr_bin *bin, struct mr_uuid v);
+void mr_bin_put_some_uuid(struct mr_bin *bin, struct mr_uuid v); /* zeros: null */
 void mr_bin_put_bool(struct mr_bin *bin, bool v);
 void mr_bin_put_int2(struct mr_bin *bin, int16_t v);
 void mr_bin_put_int4(struct mr_bin *bin, int32_t v);

@@ -40,6 +40,7 @@ COL(put_backoff_jitter, mr_bin_put_jitter(bin, op->job.backoff_jitter))
 COL(put_submitted_by, mr_bin_put_some_words(bin, op->submitted_by))
 COL(put_trace, mr_bin_put_some_words(bin, op->job.trace))
 COL(put_payload, mr_bin_put_some_bytes(bin, op->job.payload))
+COL(put_redrive_of, mr_bin_put_some_uuid(bin, op->job.redrive_of))
 
 static const struct col job[] = {
     {MR_BIN_UUID, put_id},
@@ -60,6 +61,7 @@ static const struct col job[] = {
     {MR_BIN_TEXT, put_submitted_by},
     {MR_BIN_TEXT, put_trace},
     {MR_BIN_BYTEA, put_payload},
+    {MR_BIN_UUID, put_redrive_of},
 };
 
 /* ---- attempt, result ----------------------------------------------------------------------------- */

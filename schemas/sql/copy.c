@@ -10,7 +10,8 @@ static const char what[] = "store jobs by COPY";
 static const char start_sql[] =
     "copy millrace.job (id, submitted_at, shard, priority, queue, kind, lane, run_at, "
     "expires_at, timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
-    "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, payload) "
+    "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, payload, "
+    "redrive_of) "
     "from stdin (format binary)";
 /* Signature, flags, length of the header's extension. */
 static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";

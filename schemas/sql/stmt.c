@@ -38,7 +38,8 @@
 #define JOB_COLUMNS                                                                      \
     "id, submitted_at, shard, priority, queue, kind, lane, run_at, expires_at, "         \
     "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "                        \
-    "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, payload"
+    "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, payload, "     \
+    "redrive_of"
 
 struct row {
     const char *name, *what, *text;
@@ -74,7 +75,7 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_ADD_JOBS] = {"mr_add_jobs", "store jobs",
         "insert into millrace.job (" JOB_COLUMNS
         ") select * from unnest($1, $2, $3, $4, $5, "
-        "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) "
+        "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) "
         "on conflict do nothing returning id",
         MR_STMT_STORE,
         {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_INT4),
@@ -82,7 +83,8 @@ static const struct row rows[MR_STMT_COUNT] = {
             ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME),
             ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_INT8),
             ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_INT2), ARRAY_OF(MR_BIN_INT2),
-            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA)}},
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA),
+            ARRAY_OF(MR_BIN_UUID)}},
     [MR_STMT_ADD_ATTEMPTS] = {"mr_add_attempts", "store attempts",
         "insert into millrace.attempt (id, attempt, outcome, started_at, finished_at, "
         "retry_at, worker, error) select * from unnest($1, $2, $3, $4, $5, $6, $7, $8) "
@@ -154,7 +156,7 @@ static const struct row rows[MR_STMT_COUNT] = {
         "taken as (delete from millrace.inbox i using held where i.id = held.id "
         "returning i.*), "
         "fresh as (insert into millrace.job (" JOB_COLUMNS
-        ", redrive_of) select id, submitted_at, $1, "
+        ") select id, submitted_at, $1, "
         "priority, queue, kind, lane, run_at, expires_at, timeout_ms, attempts_max, "
         "backoff_base_ms, backoff_cap_ms, backoff_factor_percent, "
         "backoff_jitter_percent, submitted_by, trace, payload, redrive_of from taken "

@@ -49,7 +49,7 @@ enum mr_stmt {
 enum mr_stmt_set { MR_STMT_BOTH = 1, MR_STMT_STORE = 2, MR_STMT_WORKER = 4 };
 
 /* Parameters of one call. Zeroed memory is empty; start a call with mr_args_reset. */
-#define MR_ARGS_MAX 18
+#define MR_ARGS_MAX 19
 struct mr_args {
     struct mr_bin bin;
     int count;

@@ -162,6 +162,8 @@ struct mr_job_new {
     uint32_t backoff_base_ms, backoff_cap_ms;
     uint32_t backoff_factor_percent;
     uint32_t backoff_jitter; /* see MR_JITTER_NONE */
+    struct mr_uuid
+        redrive_of; /* the dead job in place of which it is submitted; zeros: none */
     struct mr_span trace;
 };
 

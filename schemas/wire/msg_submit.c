@@ -14,6 +14,7 @@ enum option {
     OPTION_TRACE = 10,
     OPTION_BACKOFF_FACTOR = 11,
     OPTION_BACKOFF_JITTER = 12,
+    OPTION_REDRIVE_OF = 13,
 };
 
 #define OPTIONS_MAX 32u
@@ -58,6 +59,9 @@ get_option(struct mr_rd *rd, uint64_t key, struct mr_job_new *job)
         return;
     case OPTION_BACKOFF_JITTER:
         job->backoff_jitter = mr_msg_jitter(rd);
+        return;
+    case OPTION_REDRIVE_OF:
+        job->redrive_of = mr_msg_uuid(rd);
         return;
     default: /* of a later version */
         mr_rd_skip(rd);
@@ -149,7 +153,8 @@ put_options(struct mr_wr *wr, const struct mr_job_new *job)
     const uint32_t count = sizeof numbers / sizeof *numbers;
     bool has_priority = job->priority != MR_PRIORITY_DEFAULT;
     uint32_t pairs = (job->lane.n > 0 ? 1u : 0u) + (job->trace.n > 0 ? 1u : 0u) +
-                     (has_priority ? 1u : 0u) + (job->backoff_jitter ? 1u : 0u);
+                     (has_priority ? 1u : 0u) + (job->backoff_jitter ? 1u : 0u) +
+                     (mr_uuid_is_none(job->redrive_of) ? 0u : 1u);
 
     for (uint32_t i = 0; i < count; i++)
         pairs += numbers[i].v != 0;
@@ -169,6 +174,10 @@ put_options(struct mr_wr *wr, const struct mr_job_new *job)
         put_number(wr, OPTION_BACKOFF_JITTER, mr_jitter_percent(job->backoff_jitter));
     if (job->trace.n > 0)
         put_text(wr, OPTION_TRACE, job->trace);
+    if (!mr_uuid_is_none(job->redrive_of)) {
+        mr_wr_uint(wr, OPTION_REDRIVE_OF);
+        mr_msg_put_uuid(wr, job->redrive_of);
+    }
 }
 
 void

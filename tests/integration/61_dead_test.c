@@ -171,6 +171,23 @@ START_TEST(by_id_and_both_ways)
 }
 END_TEST
 
+/* By hand, with other arguments: it counts as redriven all the same. */
+START_TEST(in_place_of_a_dead_one)
+{
+    runs(1, "$0 submit test.fail '{\"for_good\":true}' --wait");
+    runs(0, "id=$($0 dead -o json | grep -o '\"id\":\"[^\"]*' | cut -d'\"' -f4); "
+            "$0 submit test.noop '{\"n\":1}' --redrive-of $id --wait; $0 explain $id");
+    shows("It was redriven as");
+    runs(0, "$0 redrive --all --yes");
+    shows("0 submitted anew");
+    ck_assert_int_eq(
+        rig_int(&rig, "select count(*) from millrace.job n join millrace.dead d "
+                      "on d.id = n.redrive_of where n.kind = 'test.noop'"),
+        1);
+    runs(65, "$0 submit test.noop --redrive-of 1");
+}
+END_TEST
+
 START_TEST(what_is_wrong_is_said)
 {
     runs(66, "id=$($0 submit test.noop); $0 wait $id; $0 redrive --yes $id");
@@ -273,6 +290,7 @@ main(void)
     tcase_add_test(cases, three_ways_to_die);
     tcase_add_test(cases, redriven_once);
     tcase_add_test(cases, by_id_and_both_ways);
+    tcase_add_test(cases, in_place_of_a_dead_one);
     tcase_add_test(cases, what_is_wrong_is_said);
     tcase_add_test(cases, wrong_calls);
     tcase_add_test(cases, interrupted);

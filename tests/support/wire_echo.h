@@ -152,6 +152,8 @@ echo_job_new(FILE *out, const struct mr_job_new *job)
         job->attempts_max, job->backoff_base_ms, job->backoff_cap_ms);
     echo_policy(out, job->backoff_factor_percent, job->backoff_jitter);
     echo_name(out, "trace", job->trace);
+    if (!mr_uuid_is_none(job->redrive_of))
+        echo_id(out, "redrive_of", &job->redrive_of);
 }
 
 static inline enum mr_status

@@ -83,6 +83,7 @@ START_TEST(every_column_arrives)
     op.job.backoff_factor_percent = 100;
     op.job.backoff_jitter = MR_JITTER_NONE;
     op.job.trace = mr_span_str("00-ab");
+    op.job.redrive_of.b[15] = 7;
     op.job.payload = mr_span("\x93\x01\xc0\xa1z", 5);
     pg_fixture_must_commit(store, &op, 1);
     ck_status(op.status, MR_OK);
@@ -93,9 +94,10 @@ START_TEST(every_column_arrives)
             "'UTC', "
             "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
             "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, "
-            "payload) from millrace.job"),
+            "payload, redrive_of) from millrace.job"),
         "2022-02-22 19:22:22|0|9|q|k.x|l|2022-02-22 19:22:22.000001|2000-01-01 00:00:00|"
-        "4294967295|1000|1|4000000000|100|0|a test|00-ab|\\x9301c0a17a");
+        "4294967295|1000|1|4000000000|100|0|a test|00-ab|\\x9301c0a17a|"
+        "00000000-0000-0000-0000-000000000007");
 }
 END_TEST
 
@@ -109,8 +111,9 @@ START_TEST(what_is_not_given_is_null)
         pg_fixture_int(pg,
             "select num_nulls(lane, run_at, expires_at, timeout_ms, attempts_max, "
             "backoff_base_ms, backoff_cap_ms, backoff_factor_percent, "
-            "backoff_jitter_percent, submitted_by, trace, payload) from millrace.job"),
-        12);
+            "backoff_jitter_percent, submitted_by, trace, payload, redrive_of) "
+            "from millrace.job"),
+        13);
 }
 END_TEST
 
@@ -359,9 +362,13 @@ START_TEST(a_large_batch_and_its_repeat)
 {
     struct mr_store_op *ops = make_jobs(LARGE);
 
+    ops[1].job.redrive_of = ops[0].id;
     pg_fixture_must_commit(store, ops, LARGE);
     for (int i = 0; i < LARGE; i++)
         ck_status(ops[i].status, MR_OK);
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.job n join "
+                                        "millrace.job o on o.id = n.redrive_of"),
+        1);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.job"), LARGE);
     pg_fixture_must_commit(store, ops, LARGE);
     for (int i = 0; i < LARGE; i++)

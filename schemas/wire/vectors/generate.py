@@ -154,10 +154,12 @@ ARGS = msgpack.packb({"ms": 5})
 PLAIN = (f"id={ID.hex()} kind=test.noop payload=c0 priority=4 lane= run_at=0 delay=0 expires=0"
          " timeout=0 attempts=0 backoff=0-0 factor=0 jitter=- trace=")
 FULL = {1: "rider-17", 2: 9, 3: 1500, 4: NOW_US, 5: NOW_US + 1, 6: 30000, 7: 1000, 8: 100,
-        9: 60000, 11: 1000, 12: 100, 10: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+        9: 60000, 11: 1000, 12: 100,
+        10: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", 13: ID}
 FULL_SAYS = (f"id={ID2.hex()} kind=test.sleep payload={ARGS.hex()} priority=9 lane=rider-17"
              f" run_at={NOW_US} delay=1500 expires={NOW_US + 1} timeout=30000 attempts=1000"
-             f" backoff=100-60000 factor=1000 jitter=100 trace={FULL[10]}")
+             f" backoff=100-60000 factor=1000 jitter=100 trace={FULL[10]}"
+             f" redrive_of={ID.hex()}")
 SUBMIT = "SUBMIT corr=5 queue=default flags=1 "
 
 
@@ -223,6 +225,10 @@ refuse("SUBMIT", "priority -1", submit([[ID, "test.noop", NIL, {2: -1}]]))
 refuse("SUBMIT", "1,001 attempts", submit([[ID, "test.noop", NIL, {7: 1001}]]))
 refuse("SUBMIT", "a factor of 99 percent", submit([[ID, "test.noop", NIL, {11: 99}]]))
 refuse("SUBMIT", "a factor of 1,001 percent", submit([[ID, "test.noop", NIL, {11: 1001}]]))
+refuse("SUBMIT", "a redriven job's id of 15 bytes",
+       submit([[ID, "test.noop", NIL, {13: ID[1:]}]]))
+refuse("SUBMIT", "a redriven job's id that is text",
+       submit([[ID, "test.noop", NIL, {13: "0198c0de-0000-7000-8000-000000000001"}]]))
 refuse("SUBMIT", "a jitter of 101 percent", submit([[ID, "test.noop", NIL, {12: 101}]]))
 refuse("SUBMIT", "a jitter that is nil", submit([[ID, "test.noop", NIL, {12: None}]]))
 refuse("SUBMIT", "run_at before 1970", submit([[ID, "test.noop", NIL, {4: -1}]]))
