@@ -80,19 +80,23 @@ fill_batch(struct mr_committer *committer)
 
 /* ---- what goes out ------------------------------------------------------------------------- */
 
-/* Whose rows were there before: those of a try whose COMMIT was not answered, and what somebody
- * else has finished. */
+/* Rows that were there before: of a try of ours whose COMMIT was not answered, or of another
+ * attempt, which was first. */
 static void
 tell_found(const struct mr_committer *committer)
 {
-    uint32_t found = 0;
+    uint32_t found = 0, late = 0;
 
-    for (uint32_t i = 0; i < committer->count; i++)
-        found += committer->batch[i]->finish.status == MR_FINISHED;
+    for (uint32_t i = 0; i < committer->count; i++) {
+        const struct mr_finish *finish = &committer->batch[i]->finish;
+
+        found += finish->status == MR_FINISHED;
+        late += finish->status == MR_FINISHED && finish->found_attempt != finish->attempt;
+    }
     if (committer->is_in_doubt)
         mr_log(MR_LOG_INFO, "settled", "results=%u found=%u", committer->count, found);
-    else if (found)
-        mr_log(MR_LOG_INFO, "late", "results=%u", found);
+    if (late)
+        mr_log(MR_LOG_INFO, "late", "results=%u", late);
 }
 
 /* A row that met another one under way is kept for the next batch. */

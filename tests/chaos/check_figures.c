@@ -129,7 +129,7 @@ static const struct minimum {
     {"fault.db-backend", {0, 1, 1}},
     {"restarts", {0, 1, 10}},
     {"redeliveries", {0, 1, 10}},
-    {"refused_finishes", {0, 0, 1}},
+    {"late_results", {0, 0, 1}},
     {"in_doubt_settled", {0, 0, 1}},
 };
 

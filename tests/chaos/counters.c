@@ -19,15 +19,16 @@ static const struct {
     const char *name;
     enum { OF_DATABASE, OF_BROKER, OF_WORKER } of;
     const char *word;
+    const char *each; /* key of a number that is added instead of 1, if the line has it */
 } lines[] = {
-    {"fenced", OF_DATABASE, " MR001 ERROR:"},
-    {"refused_finishes", OF_DATABASE, " MR002 ERROR:"},
-    {"backends_ended", OF_DATABASE, " 57P01 FATAL:"},
-    {"in_doubt_settled", OF_WORKER, " settled "},
-    {"in_doubt_settled", OF_BROKER, " settled "},
-    {"late_results", OF_WORKER, " late "},
-    {"broker_lives", OF_BROKER, " serving "},
-    {"worker_lives", OF_WORKER, " connected "},
+    {"fenced", OF_DATABASE, " MR001 ERROR:", NULL},
+    {"refused_finishes", OF_DATABASE, " MR002 ERROR:", NULL},
+    {"backends_ended", OF_DATABASE, " 57P01 FATAL:", NULL},
+    {"in_doubt_settled", OF_WORKER, " settled ", NULL},
+    {"in_doubt_settled", OF_BROKER, " settled ", NULL},
+    {"late_results", OF_WORKER, " late ", " results="},
+    {"broker_lives", OF_BROKER, " serving ", NULL},
+    {"worker_lives", OF_WORKER, " connected ", NULL},
 };
 
 enum mr_status
@@ -90,14 +91,18 @@ mr_counters_sum(const struct mr_counters_book *book, const char *name)
 /* ---- logs ------------------------------------------------------------------------------------------- */
 
 static int64_t
-count_lines(const char *path, const char *word)
+count_lines(const char *path, const char *word, const char *each)
 {
     char line[LINE_BYTES_MAX];
     FILE *file = fopen(path, "re");
     int64_t count = 0;
 
-    while (file && fgets(line, sizeof line, file))
-        count += strstr(line, word) != NULL;
+    while (file && fgets(line, sizeof line, file)) {
+        const char *number = each ? strstr(line, each) : NULL;
+
+        if (strstr(line, word))
+            count += number ? strtoll(number + strlen(each), NULL, 10) : 1;
+    }
     if (file)
         (void)fclose(file);
     return count;
@@ -110,11 +115,12 @@ count_in_logs(const struct mr_crew *crew, size_t i)
     int64_t count = 0;
 
     if (lines[i].of == OF_DATABASE)
-        return count_lines(mr_cluster_log_path(crew->cluster), lines[i].word);
+        return count_lines(
+            mr_cluster_log_path(crew->cluster), lines[i].word, lines[i].each);
     for (int n = 0; n < (lines[i].of == OF_BROKER ? 1 : MR_CREW_WORKERS); n++) {
         (void)snprintf(path, sizeof path, "%s/%s-%d.log", crew->folder,
             lines[i].of == OF_BROKER ? "broker" : "worker", n);
-        count += count_lines(path, lines[i].word);
+        count += count_lines(path, lines[i].word, lines[i].each);
     }
     return count;
 }
