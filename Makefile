@@ -301,7 +301,7 @@ sim-built: $(SIM)
 bench: deps
 	$(Q)$(AGAIN) bench-built
 bench-built: all $(BENCH) $(LOADABLE)
-	$(Q)for b in $(filter-out %/restart_bench,$(BENCH)); do "$$b" || exit 1; done
+	$(Q)for b in $(filter-out %/restart_bench %/rescue_bench,$(BENCH)); do "$$b" || exit 1; done
 
 # One of them: make bench-e2e
 .PHONY: $(BENCH:$(B)/tests/bench/%_bench=bench-%)

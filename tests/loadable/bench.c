@@ -1,10 +1,13 @@
 /*
  * The kinds of the benches: bench.answer does nothing and returns 32 bytes, so that what is
- * measured is millrace; bench.mark writes down when it started and takes its time.
+ * measured is millrace; bench.mark and bench.hold write down when they started.
  */
 #include "worker/millrace_worker.h"
 
 #include <poll.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 static enum millrace_answer
 run(struct millrace_job *job)
@@ -28,6 +31,28 @@ mark(struct millrace_job *job)
     return MILLRACE_SUCCEEDED;
 }
 
+/* Writes down attempt, process and microseconds; the first attempt stays until it is ended. */
+static enum millrace_answer
+hold(struct millrace_job *job)
+{
+    struct timespec now;
+    const char *path;
+    FILE *file;
+
+    if (!millrace_arg_str(job, "path", &path))
+        return millrace_fail_for_good(job, "give path");
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    file = fopen(path, "ae");
+    if (!file)
+        return millrace_fail_for_good(job, "%s cannot be written to", path);
+    fprintf(file, "%u %d %lld\n", millrace_job_attempt(job), (int)getpid(),
+        now.tv_sec * 1000000LL + now.tv_nsec / 1000);
+    fclose(file);
+    while (millrace_job_attempt(job) == 1)
+        (void)poll(NULL, 0, 1000);
+    return MILLRACE_SUCCEEDED;
+}
+
 static const struct millrace_kind answer_kind = {
     .name = "bench.answer", .help = "anything -> 32 bytes", .run = run};
 static const struct millrace_kind mark_kind = {.name = "bench.mark",
@@ -35,8 +60,12 @@ static const struct millrace_kind mark_kind = {.name = "bench.mark",
     .run = mark,
     .is_transactional = true};
 
+static const struct millrace_kind hold_kind = {
+    .name = "bench.hold", .help = "{path}; its first attempt never ends", .run = hold};
+
 extern const int millrace_kinds_api;
 const int millrace_kinds_api = MILLRACE_KINDS_API;
 
 extern const struct millrace_kind *const millrace_kinds[];
-const struct millrace_kind *const millrace_kinds[] = {&answer_kind, &mark_kind, 0};
+const struct millrace_kind *const millrace_kinds[] = {
+    &answer_kind, &mark_kind, &hold_kind, 0};
