@@ -218,14 +218,25 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
     take_progress(core, slot, held);
 }
 
+/* They were here before all that came since the start, so they go to the front of their lanes,
+ * the youngest first: else brokers that are started again and again would hand out what is new,
+ * and never what is old. */
 bool
 mr_recover_release(struct mr_core *core)
 {
-    for (uint32_t n = 0; core->recovered_first && n < RELEASED_PER_TICK; n++) {
-        uint32_t slot = core->recovered_first;
+    for (uint32_t n = 0; core->recovered_last && n < RELEASED_PER_TICK; n++) {
+        uint32_t slot = core->recovered_last;
+        struct mr_job *job = mr_job_at(core, slot);
 
-        if (!mr_settle_exhausted(core, slot))
-            mr_job_route(core, slot);
+        if (mr_settle_exhausted(core, slot))
+            continue;
+        if (job->due_us <= core->now.mono_us) {
+            int64_t submitted_us = mr_core_mono_of(core, job->submitted_at_us);
+
+            job->flags |= MR_JOB_RETURNED;
+            job->ready_us = job->due_us > submitted_us ? job->due_us : submitted_us;
+        }
+        mr_job_route(core, slot);
     }
-    return core->recovered_first != 0;
+    return core->recovered_last != 0;
 }

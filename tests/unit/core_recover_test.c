@@ -354,6 +354,36 @@ START_TEST(loaded_jobs_wait_for_those_who_may_hold_them)
 }
 END_TEST
 
+/* What came in while workers were given time to claim theirs is younger than all of it. */
+START_TEST(loaded_jobs_go_before_those_that_came_since)
+{
+    struct rig rig;
+    struct mr_uuid old[3], fresh;
+
+    start_loading(&rig);
+    for (int i = 0; i < 3; i++) {
+        rig_move(&rig, 1000);
+        old[i] = load(
+            &rig, &(struct mr_stored_job){.submitted_at_us = rig.now.wall_us - 1000000});
+    }
+    mr_core_load_done(rig.core, rig.now);
+    ck_assert_int_eq(mr_core_knows_kind(rig.core, mr_span_str("k")), MR_OK);
+    ck_assert_int_eq(
+        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("client")), MR_OK);
+    fresh = rig_ready(&rig);
+    ck_assert_str_eq(rig_state(&rig, fresh), "ready");
+    rig_move(&rig, 1000000);
+    rig_tick(&rig);
+    rig_worker(&rig, 2, 1, 100, NULL);
+    rig_forget(&rig);
+    rig_tick(&rig);
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert(mr_uuid_eq(rig_nth(&rig, MR_ACT_JOB, i)->action.id, old[i]));
+    ck_assert(mr_uuid_eq(rig_nth(&rig, MR_ACT_JOB, 3)->action.id, fresh));
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(delays_retries_and_expiry_survive_a_restart)
 {
     struct rig rig;
@@ -474,6 +504,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_new_kind_is_announced_once);
     tcase_add_test(tcase, what_a_worker_should_not_hold_is_revoked);
     tcase_add_test(tcase, loaded_jobs_wait_for_those_who_may_hold_them);
+    tcase_add_test(tcase, loaded_jobs_go_before_those_that_came_since);
     tcase_add_test(tcase, delays_retries_and_expiry_survive_a_restart);
     tcase_add_test(tcase, what_had_failed_for_the_last_time_stays_failed);
     tcase_add_test(tcase, rows_from_the_inbox_run_at_once_and_payloads_are_fetched);
