@@ -34,8 +34,9 @@ struct mr_demo_fault {
     enum mr_demo_fault_state state;
     int64_t frozen_us, worker_gone_us, broker_gone_us; /* monotonic */
     char ready_at[40]; /* the database's time when the broker was back */
-    int64_t held;      /* by the worker when it was killed, or one or two more */
-    int64_t epoch;     /* of the broker before it was killed */
+    int64_t
+        held; /* by the worker when the broker was asked; more may have been on its way */
+    int64_t epoch; /* of the broker before it was killed */
 };
 
 struct mr_demo_fault_world {
