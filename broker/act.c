@@ -90,6 +90,17 @@ on_revoke(struct mr_broker *broker, const struct mr_action *action)
 }
 
 static void
+on_drain(struct mr_broker *broker, const struct mr_action *action)
+{
+    struct mr_wr *wr = mr_gather_open(broker->gather, action->peer, MR_BYE);
+
+    if (!wr)
+        return;
+    mr_put_bye(wr, 0, mr_span_str("an operator drains this worker"), MR_BYE_DRAIN);
+    mr_gather_post(broker->gather, action->peer);
+}
+
+static void
 on_drop_peer(struct mr_broker *broker, const struct mr_action *action)
 {
     struct mr_session *session = mr_session_at(broker->sessions, action->peer);
@@ -117,6 +128,7 @@ static const act_fn acts[] = {
     [MR_ACT_JOB] = on_job,
     [MR_ACT_EVENT] = on_event,
     [MR_ACT_REVOKE] = on_revoke,
+    [MR_ACT_DRAIN] = on_drain,
     [MR_ACT_DROP_PEER] = on_drop_peer,
 };
 

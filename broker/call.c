@@ -11,6 +11,8 @@
 #define ARGS_MAX 32u
 #define LIST_MAX 1000u
 #define LIST_DEFAULT 50u
+#define INSTANCE_PREFIX_MIN 8u
+#define DRAIN_LIST_BYTES 1024
 
 struct args {
     struct mr_span queue, kind, state, reason, worker;
@@ -264,6 +266,53 @@ on_jobs(const struct request *request)
     ask(request, task);
 }
 
+/* Its name, or where its instance begins: the first characters are a time, which workers that
+ * were started together share. */
+static bool
+is_worker(const struct mr_core_worker_info *info, struct mr_span who)
+{
+    char instance[MR_UUID_TEXT_MAX];
+
+    return mr_span_eq(info->name, who) ||
+           (who.n >= INSTANCE_PREFIX_MIN && who.n < sizeof instance &&
+               memcmp(mr_uuid_format(info->instance, instance), who.p, who.n) == 0);
+}
+
+/* All of that name; says which, as far as there is room. */
+static void
+drain_workers(const struct request *request, struct mr_span who)
+{
+    struct mr_broker *broker = request->broker;
+    struct mr_core_worker_info info;
+    char list[DRAIN_LIST_BYTES], text[DRAIN_LIST_BYTES + 128];
+    char instance[MR_UUID_TEXT_MAX];
+    uint32_t cursor = 0, count = 0;
+    size_t n = 0;
+
+    list[0] = '\0';
+    while (mr_core_next_worker(broker->core, &cursor, &info)) {
+        if (!is_worker(&info, who))
+            continue;
+        mr_core_drain_worker(broker->core, broker->now, info.peer);
+        count++;
+        if (n + MR_NAME_BYTES_MAX + MR_UUID_TEXT_MAX + 8 > sizeof list)
+            continue;
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%.*s (%s)",
+            count > 1 ? ", " : "", (int)info.name.n,
+            info.name.n ? (const char *)info.name.p : "",
+            mr_uuid_format(info.instance, instance));
+    }
+    (void)snprintf(text, sizeof text,
+        count ? "%u told to end in order: %s"
+              : "no worker that is connected has this name, and no instance begins so; "
+                "`millrace workers` lists them, and an instance takes 8 characters",
+        count, list);
+    if (count)
+        tell(request, text);
+    else
+        answer(request, MR_NOT_FOUND, text);
+}
+
 static void
 on_dead(const struct request *request)
 {
@@ -316,8 +365,7 @@ static void
 on_drain(const struct request *request)
 {
     if (request->args.worker.n) {
-        answer(request, MR_NO_METHOD,
-            "a worker is drained on its own host: send its process SIGTERM");
+        drain_workers(request, request->args.worker);
         return;
     }
     mr_core_drain(request->broker->core, request->broker->now);

@@ -160,7 +160,7 @@ mr_call_lists_workers(const struct mr_broker *broker, struct mr_wr *wr)
         char instance[MR_UUID_TEXT_MAX];
         int64_t silent_us = broker->now.mono_us - info.heard_us;
 
-        mr_wr_map(wr, 7);
+        mr_wr_map(wr, 8);
         mr_wr_cstr(wr, "name");
         mr_wr_str(wr, info.name);
         mr_wr_cstr(wr, "instance");
@@ -175,6 +175,8 @@ mr_call_lists_workers(const struct mr_broker *broker, struct mr_wr *wr)
         mr_wr_uint(wr, info.kinds);
         mr_wr_cstr(wr, "silent_ms");
         mr_wr_int(wr, silent_us > 0 ? silent_us / 1000 : 0);
+        mr_wr_cstr(wr, "is_draining");
+        mr_wr_bool(wr, info.is_draining);
     }
     mr_wr_close(wr, mark, count);
 }

@@ -106,17 +106,26 @@ static enum mr_status
 on_bye(struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg)
 {
     struct mr_span reason;
-    enum mr_status status = mr_get_bye(msg, &reason);
-    struct mr_wr *wr = status ? NULL : mr_gather_open(broker->gather, peer, MR_ACK);
+    uint32_t flags;
+    enum mr_status status = mr_get_bye(msg, &reason, &flags);
+    bool is_ending = flags & MR_BYE_DRAIN &&
+                     mr_session_at(broker->sessions, peer)->role == MR_ROLE_WORKER;
+    struct mr_wr *wr;
 
+    if (status)
+        return status;
+    if (is_ending) { /* not gone yet */
+        mr_core_worker_ends(broker->core, broker->now, peer);
+        return MR_OK;
+    }
+    wr = mr_gather_open(broker->gather, peer, MR_ACK);
     if (wr) {
         mr_put_ack(wr, msg->corr, 0, NULL, 0, 0);
         mr_gather_post(broker->gather, peer);
     }
-    if (status == MR_OK)
-        mr_core_leaves(
-            broker->core, broker->now, peer, reason.n ? reason : mr_span_str("said BYE"));
-    return status;
+    mr_core_says_bye(
+        broker->core, broker->now, peer, reason.n ? reason : mr_span_str("said BYE"));
+    return MR_OK;
 }
 
 #define ON_FRONT (1u << MR_FRONT)
@@ -208,7 +217,7 @@ mr_talk_bye(struct mr_broker *broker, const char *reason)
 
         if (!wr)
             continue;
-        mr_put_bye(wr, 0, mr_span_str(reason));
+        mr_put_bye(wr, 0, mr_span_str(reason), 0);
         mr_gather_post(broker->gather, i);
     }
 }

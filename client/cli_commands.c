@@ -70,6 +70,12 @@ static const struct mr_cli_option redrive_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option drain_options[] = {
+    {"worker", "NAME",
+        "only this worker: by name, or 8 characters and more of its instance"},
+    {NULL, NULL, NULL},
+};
+
 static const struct mr_cli_option migrate_options[] = {
     {"pack", "NAME", "also the tables of a pack of kinds (ride)"},
     {NULL, NULL, NULL},
@@ -135,8 +141,10 @@ const struct mr_cli_command mr_cli_commands[] = {
     {"explain", "ID", "Why is this job not running?",
         "millrace explain 0198c0de-0000-7000-8000-000000000001", NULL, 1, 1,
         mr_cmd_operate_explain},
-    {"drain", "", "Let the broker accept and start no more jobs, until it is restarted.",
-        "millrace drain", NULL, 0, 0, mr_cmd_operate_drain},
+    {"drain", "",
+        "Let the broker accept and start no more jobs, until it is restarted; or let a "
+        "worker end in order.",
+        "millrace drain --worker host7:4711", drain_options, 0, 0, mr_cmd_operate_drain},
     {"migrate", "", "Bring the tables of a database up to this version.",
         "millrace migrate --database 'host=db dbname=millrace'", migrate_options, 0, 0,
         mr_cmd_migrate},

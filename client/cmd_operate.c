@@ -77,8 +77,10 @@ mr_cmd_operate_explain(struct mr_cli *cli)
 int
 mr_cmd_operate_drain(struct mr_cli *cli)
 {
+    const char *worker = mr_cli_option(cli, "worker");
     int exit_code;
-    json_t *reply = mr_cli_call(cli, "drain", json_object(), &exit_code);
+    json_t *reply =
+        mr_cli_call(cli, "drain", json_pack("{s:s?}", "worker", worker), &exit_code);
 
-    return finish(cli, reply, exit_code, "draining", "broker");
+    return finish(cli, reply, exit_code, "draining", worker ? worker : "broker");
 }

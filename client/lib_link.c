@@ -326,9 +326,10 @@ static void
 on_bye(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
 {
     struct mr_span reason = MR_SPAN_NONE;
+    uint32_t flags;
 
     (void)now;
-    if (mr_get_bye(msg, &reason) == MR_OK)
+    if (mr_get_bye(msg, &reason, &flags) == MR_OK)
         set_text(link, reason);
     link->fall = MR_DRAINING;
 }
@@ -559,7 +560,7 @@ say_bye(struct mr_lib_link *link)
     if (mr_lib_link_is_free(link)) {
         /* Politeness only: the broker does without. */
         (void)zmq_setsockopt(link->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-        mr_put_bye(&link->out, 0, mr_span_str("closed"));
+        mr_put_bye(&link->out, 0, mr_span_str("closed"), 0);
         mr_lib_link_send(link);
     }
     mr_lib_socket_close(link);

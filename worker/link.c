@@ -327,7 +327,7 @@ say_bye(struct mr_link *link)
 
     if (link->state == MR_LINK_UP && link->out.n == 0) {
         (void)zmq_setsockopt(link->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-        mr_put_bye(&link->out, 0, mr_span_str("stopped"));
+        mr_put_bye(&link->out, 0, mr_span_str("stopped"), 0);
         mr_link_send(link);
     }
     if (link->socket)

@@ -73,11 +73,20 @@ static void
 on_bye(struct mr_link *link, const struct mr_msg *msg, struct mr_now now)
 {
     struct mr_span reason = MR_SPAN_NONE;
+    uint32_t flags = 0;
 
-    (void)now;
-    if (mr_get_bye(msg, &reason))
+    if (mr_get_bye(msg, &reason, &flags)) {
         reason = MR_SPAN_NONE;
-    mr_link_talk_fall(link, "the broker said BYE", reason);
+        flags = 0;
+    }
+    if (!(flags & MR_BYE_DRAIN)) {
+        mr_link_talk_fall(link, "the broker said BYE", reason);
+    } else if (!mr_session_is_draining(link->session)) {
+        mr_log(MR_LOG_INFO, "stopping", "drain_ms=%lld why=\"%.*s\"",
+            (long long)link->conf.settings->drain_ms, (int)reason.n,
+            reason.n ? (const char *)reason.p : "");
+        mr_session_drain(link->session, now);
+    }
 }
 
 static void

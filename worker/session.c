@@ -434,6 +434,7 @@ mr_session_welcomed(struct mr_session *session, struct mr_now now, uint32_t hear
     mr_session_fell(session);
     session->is_up = true;
     session->taken = session->announced = 0;
+    session->has_said_draining = false;
     session->heartbeat_us = heartbeat_ms * INT64_C(1000);
     session->beat_us = now.mono_us;
     session->resume_us = 0;

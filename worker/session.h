@@ -113,6 +113,7 @@ int64_t mr_session_tick(struct mr_session *session, struct mr_now now);
  * after hang_grace_ms more be over. Again: over at once. */
 void mr_session_drain(struct mr_session *session, struct mr_now now);
 
+bool mr_session_is_draining(const struct mr_session *session);
 /* Draining, and nothing is left or the time is up. */
 bool mr_session_is_over(const struct mr_session *session, struct mr_now now);
 

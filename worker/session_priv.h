@@ -60,7 +60,7 @@ struct mr_session {
     bool is_beating; /* a BEAT is being said, perhaps in several messages */
     struct mr_attempt *beat_next;
 
-    bool is_draining, has_hurried, is_worn_out;
+    bool is_draining, has_said_draining, has_hurried, is_worn_out;
     int64_t stop_us, over_us;
 };
 

@@ -155,6 +155,11 @@ mr_session_say(struct mr_session *session, struct mr_now now, struct mr_wr *wr)
         say_beat(session, now, wr);
         return true;
     }
+    if (session->is_draining && !session->has_said_draining) { /* before it gives back */
+        session->has_said_draining = true;
+        mr_put_bye(wr, 0, mr_span_str("ends in order"), MR_BYE_DRAIN);
+        return true;
+    }
     if (session->reported.first && now.mono_us >= session->resume_us &&
         say_done(session, wr))
         return true;

@@ -268,6 +268,12 @@ hurry(struct mr_session *session)
 }
 
 bool
+mr_session_is_draining(const struct mr_session *session)
+{
+    return session->is_draining;
+}
+
+bool
 mr_session_is_over(const struct mr_session *session, struct mr_now now)
 {
     return session->is_draining &&

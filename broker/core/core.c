@@ -272,6 +272,14 @@ mr_core_leaves(
     mr_roster_remove(core, peer, reason);
 }
 
+void
+mr_core_says_bye(
+    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_span reason)
+{
+    core->now = now;
+    mr_roster_end(core, peer, reason);
+}
+
 /* ---- clients ------------------------------------------------------------------------------------ */
 
 enum mr_status
@@ -459,6 +467,24 @@ mr_core_knows_kind(struct mr_core *core, struct mr_span kind)
     core->kinds[number].is_known = true;
     core->kind_names.names[number].is_pinned = true;
     return MR_OK;
+}
+
+void
+mr_core_drain_worker(struct mr_core *core, struct mr_now now, uint32_t peer)
+{
+    core->now = now;
+    if (mr_roster_find(core, peer, MR_ROLE_WORKER))
+        mr_roster_drain(core, peer);
+}
+
+void
+mr_core_worker_ends(struct mr_core *core, struct mr_now now, uint32_t peer)
+{
+    struct mr_peer *worker = mr_roster_find(core, peer, MR_ROLE_WORKER);
+
+    core->now = now;
+    if (worker)
+        worker->is_draining = true;
 }
 
 void

@@ -85,6 +85,7 @@ enum mr_act {
     MR_ACT_JOB,   /* peer, job: dispatch */
     MR_ACT_EVENT, /* peer, event */
     MR_ACT_REVOKE,    /* peer, revoked */
+    MR_ACT_DRAIN,     /* peer: tell this worker to end in order */
     MR_ACT_DROP_PEER, /* peer, text: forgotten; its number may be used again */
 };
 
@@ -131,9 +132,13 @@ void mr_core_heard(struct mr_core *core, struct mr_now now, uint32_t peer);
  * next tick. */
 void mr_core_overslept(struct mr_core *core, struct mr_now now);
 
-/* Said BYE, was unreachable on send, or fell silent. A worker's attempts become lost (but for a
- * BYE, after which it holds none). Emits DROP_PEER. */
+/* Was unreachable on send, or fell silent. A worker's attempts become lost. Emits DROP_PEER. */
 void mr_core_leaves(
+    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_span reason);
+
+/* Ended in order. What a worker still holds then (it was not given the time to wait for it) is
+ * handed back: no attempt is spent. Emits DROP_PEER. */
+void mr_core_says_bye(
     struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_span reason);
 
 /* ---- clients ----------------------------------------------------------------------------------- */
@@ -220,6 +225,12 @@ enum mr_status mr_core_set_paused(struct mr_core *core, struct mr_now now,
 enum mr_status mr_core_knows_kind(
     struct mr_core *core, struct mr_span kind) MR_MUST_CHECK;
 
+/* This worker is told to end in order and sent nothing more, nor when it connects again. */
+void mr_core_drain_worker(struct mr_core *core, struct mr_now now, uint32_t peer);
+
+/* It said itself that it ends in order: it is sent nothing more. */
+void mr_core_worker_ends(struct mr_core *core, struct mr_now now, uint32_t peer);
+
 /* No new submits (DRAINING), no new dispatch. */
 void mr_core_drain(struct mr_core *core, struct mr_now now);
 
@@ -254,6 +265,7 @@ struct mr_core_worker_info {
     struct mr_uuid instance;
     uint32_t threads, sent, credit, kinds;
     int64_t heard_us; /* monotonic */
+    bool is_draining;
 };
 struct mr_core_kind_info {
     struct mr_span name;

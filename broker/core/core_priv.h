@@ -140,6 +140,7 @@ struct mr_peer {
     uint32_t prev, next;     /* ring of workers */
     uint32_t timeout_max_ms; /* of what it has been sent since it held nothing */
     int64_t confirm_us;      /* when unconfirmed attempts are given up; 0: none */
+    bool is_draining;        /* it was told to end */
 };
 
 /* ---- who waits for what ------------------------------------------------------------------------ */

@@ -63,7 +63,8 @@ mr_look_next_worker(
             .sent = peer->held,
             .credit = credit > UINT32_MAX ? UINT32_MAX : (uint32_t)credit,
             .kinds = peer->offer_count,
-            .heard_us = peer->heard_us};
+            .heard_us = peer->heard_us,
+            .is_draining = peer->is_draining};
         return true;
     }
     return false;

@@ -119,7 +119,8 @@ serve(struct mr_core *core, uint32_t number, bool only_idle)
     struct mr_peer *worker = &core->peers[number];
     uint32_t lane;
 
-    if (worker->sent >= worker->credit || (only_idle && worker->held >= worker->threads))
+    if (worker->is_draining || worker->sent >= worker->credit ||
+        (only_idle && worker->held >= worker->threads))
         return false;
     while ((lane = choose_lane(core, worker)) != 0) {
         uint32_t slot = mr_lane_at(core, lane)->head;

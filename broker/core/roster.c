@@ -287,6 +287,16 @@ lose_all(struct mr_core *core, uint32_t number, struct mr_span reason)
     }
 }
 
+/* It ended in order and had no time to wait for these. Oldest to the front, as above. */
+static void
+hand_back_all(struct mr_core *core, uint32_t number)
+{
+    if (core->peers[number].jobs)
+        mr_say_end_sessions(core, core->peers[number].instance);
+    while (core->peers[number].jobs)
+        mr_settle_handed_back(core, core->peers[number].jobs);
+}
+
 /* The worker lives and does not have them: JOBS was lost with the connection. */
 static void
 lose_unconfirmed(struct mr_core *core, uint32_t number)
@@ -398,6 +408,7 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, const struct mr_hell
     const struct mr_offer *offers)
 {
     uint32_t jobs = 0, timeout_max_ms = 0, earlier;
+    bool is_draining = false;
     struct mr_peer *peer;
     enum mr_status status;
 
@@ -414,6 +425,7 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, const struct mr_hell
     if (earlier != MR_NO_PEER) {
         jobs = core->peers[earlier].jobs;
         timeout_max_ms = core->peers[earlier].timeout_max_ms;
+        is_draining = core->peers[earlier].is_draining;
         core->peers[earlier].jobs = core->peers[earlier].held = 0;
         wipe(core, earlier);
         if (earlier != number)
@@ -429,6 +441,8 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, const struct mr_hell
     if (status) {
         lose_all(core, number, mr_span_str("it came back with offers that were refused"));
         wipe(core, number);
+    } else if (is_draining) {
+        mr_roster_drain(core, number); /* the first word may have been lost */
     }
     return status;
 }
@@ -444,6 +458,21 @@ mr_roster_remove(struct mr_core *core, uint32_t number, struct mr_span reason)
         lose_all(core, number, reason);
     wipe(core, number);
     mr_say_drop_peer(core, number, reason);
+}
+
+void
+mr_roster_end(struct mr_core *core, uint32_t number, struct mr_span reason)
+{
+    if (mr_roster_find(core, number, MR_ROLE_WORKER))
+        hand_back_all(core, number);
+    mr_roster_remove(core, number, reason);
+}
+
+void
+mr_roster_drain(struct mr_core *core, uint32_t number)
+{
+    core->peers[number].is_draining = true;
+    mr_say_drain(core, number);
 }
 
 static int64_t

@@ -23,6 +23,10 @@ void mr_roster_forgive(struct mr_core *core);
 
 /* What it held is lost, what it watched is forgotten. */
 void mr_roster_remove(struct mr_core *core, uint32_t peer, struct mr_span reason);
+/* ... is handed back. */
+void mr_roster_end(struct mr_core *core, uint32_t peer, struct mr_span reason);
+/* Nothing is sent to it any more, and it is told to end. */
+void mr_roster_drain(struct mr_core *core, uint32_t peer);
 
 /* Peers that were silent for three heartbeats leave; attempts that nobody confirmed after a
  * reconnect are lost. */

@@ -83,6 +83,12 @@ mr_say_end_sessions(struct mr_core *core, struct mr_uuid instance)
 }
 
 void
+mr_say_drain(struct mr_core *core, uint32_t peer)
+{
+    say(core, (struct mr_action){.act = MR_ACT_DRAIN, .peer = peer});
+}
+
+void
 mr_say_drop_peer(struct mr_core *core, uint32_t peer, struct mr_span reason)
 {
     say(core, (struct mr_action){.act = MR_ACT_DROP_PEER, .peer = peer, .text = reason});

@@ -19,6 +19,7 @@ void mr_say_store(struct mr_core *core, const struct mr_store_op *op);
 void mr_say_add_kind(struct mr_core *core, struct mr_span kind);
 void mr_say_sweep(struct mr_core *core);
 void mr_say_end_sessions(struct mr_core *core, struct mr_uuid instance);
+void mr_say_drain(struct mr_core *core, uint32_t peer);
 void mr_say_drop_peer(struct mr_core *core, uint32_t peer, struct mr_span reason);
 
 #endif

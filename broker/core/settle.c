@@ -132,6 +132,18 @@ mr_settle_crashed(
 }
 
 void
+mr_settle_handed_back(struct mr_core *core, uint32_t slot)
+{
+    struct mr_job *job = mr_job_at(core, slot);
+
+    core->stats.given_back++;
+    mr_job_move(core, slot, MR_JOB_CHECKING);
+    job->flags |= MR_JOB_RETURNED;
+    job->due_us = 0;
+    mr_say_find(core, job->id);
+}
+
+void
 mr_settle_overdue(struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);

@@ -40,6 +40,8 @@ void mr_settle_lost(
 void mr_settle_crashed(
     struct mr_core *core, uint32_t slot, const struct mr_settle_attempt *attempt);
 
+/* SENT -> CHECKING: its worker ended in order without a word about it. */
+void mr_settle_handed_back(struct mr_core *core, uint32_t slot);
 void mr_settle_overdue(struct mr_core *core, uint32_t slot);
 
 /* Its result is durable: `event` is the last one. */

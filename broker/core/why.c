@@ -56,7 +56,7 @@ say_time(struct sentence *s, int64_t mono_us)
 
 /* The workers that offer its kind, and what keeps each from taking it. */
 struct supply {
-    uint32_t workers, threads, free, at_limit, with_suspect;
+    uint32_t workers, threads, free, at_limit, with_suspect, draining;
     uint32_t limit; /* running_max of one that is at its limit */
     uint32_t names[WORKERS_NAMED];
 };
@@ -73,6 +73,10 @@ supply_of(const struct mr_core *core, const struct mr_job *job)
 
         if (!offer)
             continue;
+        if (peer->is_draining) {
+            supply.draining++;
+            continue;
+        }
         if (supply.workers < WORKERS_NAMED)
             supply.names[supply.workers] = number;
         supply.workers++;
@@ -123,7 +127,11 @@ say_supply(struct sentence *s)
 {
     struct supply supply = supply_of(s->core, s->job);
 
-    if (!supply.workers) {
+    if (!supply.workers && supply.draining) {
+        say(s, "every worker that offers kind ");
+        say_kind(s);
+        say(s, " is ending (%u); start another one", supply.draining);
+    } else if (!supply.workers) {
         say(s, "no worker offers kind ");
         say_kind(s);
         say(s, "; start one that does (\"millrace workers\" lists those there are)");

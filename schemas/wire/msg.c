@@ -169,19 +169,22 @@ mr_put_ping(struct mr_wr *wr, uint64_t corr, bool ask)
 }
 
 enum mr_status
-mr_get_bye(const struct mr_msg *msg, struct mr_span *reason)
+mr_get_bye(const struct mr_msg *msg, struct mr_span *reason, uint32_t *flags)
 {
     uint32_t fields;
     struct mr_rd rd = mr_msg_body(msg, MR_BYE, 0, &fields);
     *reason = fields > 0 ? mr_rd_str(&rd, TEXT_BYTES_MAX) : MR_SPAN_NONE;
+    *flags = fields > 1 ? (uint32_t)mr_rd_uint(&rd, UINT32_MAX) : 0;
     return rd.status;
 }
 
 void
-mr_put_bye(struct mr_wr *wr, uint64_t corr, struct mr_span reason)
+mr_put_bye(struct mr_wr *wr, uint64_t corr, struct mr_span reason, uint32_t flags)
 {
-    mr_msg_begin(wr, MR_BYE, corr, 1);
+    mr_msg_begin(wr, MR_BYE, corr, flags ? 2 : 1);
     mr_wr_str(wr, reason);
+    if (flags)
+        mr_wr_uint(wr, flags);
 }
 
 static enum mr_status

@@ -130,9 +130,14 @@ void mr_put_welcome(struct mr_wr *wr, uint64_t corr, const struct mr_welcome *we
 enum mr_status mr_get_ping(const struct mr_msg *msg, bool *ask) MR_MUST_CHECK;
 void mr_put_ping(struct mr_wr *wr, uint64_t corr, bool ask);
 
-/* BYE [reason] */
-enum mr_status mr_get_bye(const struct mr_msg *msg, struct mr_span *reason) MR_MUST_CHECK;
-void mr_put_bye(struct mr_wr *wr, uint64_t corr, struct mr_span reason);
+/* To a worker: end in order. From one: that is what it does. The conversation goes on until
+ * then. */
+#define MR_BYE_DRAIN 1u
+
+/* BYE [reason, flags] */
+enum mr_status mr_get_bye(
+    const struct mr_msg *msg, struct mr_span *reason, uint32_t *flags) MR_MUST_CHECK;
+void mr_put_bye(struct mr_wr *wr, uint64_t corr, struct mr_span reason, uint32_t flags);
 
 /* ERROR [code, text, retry_after_ms]; corr is that of the cause. */
 struct mr_error {

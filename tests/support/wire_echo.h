@@ -117,10 +117,12 @@ static inline enum mr_status
 echo_bye(const struct mr_msg *msg, FILE *out, struct mr_wr *wr)
 {
     struct mr_span reason;
-    enum mr_status status = mr_get_bye(msg, &reason);
+    uint32_t flags;
+    enum mr_status status = mr_get_bye(msg, &reason, &flags);
 
     echo_text(out, "reason", reason);
-    mr_put_bye(wr, msg->corr, reason);
+    fprintf(out, " flags=%" PRIu32, flags);
+    mr_put_bye(wr, msg->corr, reason, flags);
     return status;
 }
 

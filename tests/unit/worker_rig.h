@@ -129,6 +129,7 @@ struct heard {
     uint64_t credit;
     uint64_t done_corr;
     uint32_t messages[MR_VERB_COUNT];
+    uint32_t dones_at_bye; /* when BYE came, and one more; 0: it did not */
 };
 static struct heard heard;
 
@@ -177,6 +178,8 @@ hear(void)
             hear_done(&msg);
         else if (msg.verb == MR_BEAT)
             hear_beat(&msg);
+        else if (msg.verb == MR_BYE)
+            heard.dones_at_bye = heard.messages[MR_DONE] + 1;
         else if (msg.verb == MR_CREDIT)
             ck_assert_int_eq(mr_get_credit(&msg, &heard.credit), MR_OK);
         mr_wr_reset(&wr);

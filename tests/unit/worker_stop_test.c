@@ -212,6 +212,29 @@ END_TEST
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
+/* Once a conversation, and before what is given back, so that it is not sent again at once. */
+START_TEST(draining_is_said_first)
+{
+    connect();
+    send_jobs(1, 3);
+    tick();
+    ck_assert_uint_eq(hear()->messages[MR_BYE], 0);
+    mr_session_drain(session, now);
+    ck_assert_uint_eq(hear()->messages[MR_BYE], 1);
+    ck_assert_uint_eq(heard.dones_at_bye, 1); /* none yet */
+    ck_assert_uint_eq(heard.messages[MR_DONE], 1);
+    mr_session_acked(session, heard.done_corr);
+    ck_assert_uint_eq(hear()->messages[MR_BYE], 0);
+    mr_session_fell(session);
+    mr_session_welcomed(session, now, HEARTBEAT_MS);
+    ck_assert_uint_eq(hear()->messages[MR_BYE], 1);
+    end_with(0, MR_DID_FAIL);
+    end_with(1, MR_DID_FAIL);
+    mr_session_acked(session, hear()->done_corr);
+    ck_assert(mr_session_is_over(session, now));
+}
+END_TEST
+
 START_TEST(draining_gives_back_what_has_not_started)
 {
     connect();
@@ -384,8 +407,9 @@ main(void)
         a_stale_job_is_stopped_and_forgotten, what_is_not_held_is_not_revoked,
         a_timeout_stops_the_attempt, storing_a_result_does_not_time_out,
         an_executor_that_hangs_is_replaced, without_spares_the_session_drains,
-        draining_gives_back_what_has_not_started, draining_has_an_end,
-        the_second_signal_ends_it_at_once, nothing_is_lost_over_many_sessions, NULL};
+        draining_is_said_first, draining_gives_back_what_has_not_started,
+        draining_has_an_end, the_second_signal_ends_it_at_once,
+        nothing_is_lost_over_many_sessions, NULL};
 
     return run_suite("worker/stop", tests);
 }

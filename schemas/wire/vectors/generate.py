@@ -132,9 +132,14 @@ accept("PING", "nothing said: no answer wanted", message("PING", 0), "PING corr=
        message("PING", 0, False))
 refuse("PING", "1 is not true", message("PING", 0, 1))
 accept("BYE", "with a reason", message("BYE", 9, "stopped by SIGTERM"),
-       'BYE corr=9 reason="stopped by SIGTERM"')
-accept("BYE", "without", message("BYE", 9), 'BYE corr=9 reason=""', message("BYE", 9, ""))
+       'BYE corr=9 reason="stopped by SIGTERM" flags=0')
+accept("BYE", "a worker is to drain", message("BYE", 0, "drained", 1),
+       'BYE corr=0 reason="drained" flags=1')
+accept("BYE", "no flag that is set", message("BYE", 0, "drained", 0),
+       'BYE corr=0 reason="drained" flags=0', message("BYE", 0, "drained"))
+accept("BYE", "without", message("BYE", 9), 'BYE corr=9 reason="" flags=0', message("BYE", 9, ""))
 refuse("BYE", "a reason that is no text", message("BYE", 9, b"bin"))
+refuse("BYE", "flags that are true", message("BYE", 9, "drained", True))
 refuse("BYE", "a reason of 2,001 bytes", message("BYE", 9, "r" * 2001), "TOO_BIG")
 accept("ERROR", "try again", message("ERROR", 12, 101, "the broker is full", 250),
        'ERROR corr=12 code=101 text="the broker is full" retry_after_ms=250')
