@@ -158,6 +158,17 @@ read_credit(const struct mr_msg *msg)
     world.credit = limit;
 }
 
+/* Only to say that it drains. */
+static void
+read_bye(const struct mr_msg *msg)
+{
+    struct mr_span reason;
+    uint32_t flags;
+
+    MR_ASSERT(mr_get_bye(msg, &reason, &flags) == MR_OK && flags == MR_BYE_DRAIN);
+    MR_ASSERT(mr_session_is_draining(world.session));
+}
+
 static void
 step_say(struct fuzz_in *in)
 {
@@ -172,6 +183,8 @@ step_say(struct fuzz_in *in)
             read_dones(&msg);
         else if (msg.verb == MR_BEAT)
             read_beat(&msg);
+        else if (msg.verb == MR_BYE)
+            read_bye(&msg);
         else
             read_credit(&msg);
         mr_wr_reset(&wr);
