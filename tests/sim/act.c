@@ -232,6 +232,15 @@ on_revoke(struct sim *sim, const struct mr_action *action)
 }
 
 static void
+on_drain(struct sim *sim, const struct mr_action *action)
+{
+    struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_BYE);
+
+    if (wr)
+        mr_put_bye(wr, 0, mr_span_str("drain"), MR_BYE_DRAIN);
+}
+
+static void
 on_drop_peer(struct sim *sim, const struct mr_action *action)
 {
     sim_log(sim, "drop peer", action->peer, 0, 0);
@@ -255,6 +264,7 @@ sim_act(void *context, const struct mr_action *action)
         [MR_ACT_JOB] = on_job,
         [MR_ACT_EVENT] = on_event,
         [MR_ACT_REVOKE] = on_revoke,
+        [MR_ACT_DRAIN] = on_drain,
         [MR_ACT_DROP_PEER] = on_drop_peer,
     };
 

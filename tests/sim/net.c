@@ -270,6 +270,8 @@ sim_end_takes(struct sim *sim, struct sim_end *end, const struct mr_msg *msg)
 {
     struct mr_welcome welcome;
     struct mr_error error;
+    struct mr_span reason;
+    uint32_t flags;
     bool asks;
 
     end->heard_us = sim->now.mono_us;
@@ -287,8 +289,9 @@ sim_end_takes(struct sim *sim, struct sim_end *end, const struct mr_msg *msg)
             sim_end_say(sim, end);
         }
         return true;
-    case MR_BYE:
-        end->must_fall = true;
+    case MR_BYE: /* a worker that drains is told so when it comes back */
+        SIM_MUST(mr_get_bye(msg, &reason, &flags) == MR_OK);
+        end->must_fall = end->must_fall || !(flags & MR_BYE_DRAIN);
         return true;
     case MR_ERROR:
         SIM_MUST(mr_get_error(msg, &error) == MR_OK);

@@ -63,7 +63,7 @@ sim_peers_bye(struct sim *sim)
         struct mr_wr *wr = sim_peers_open(sim, i, MR_BYE);
 
         if (wr)
-            mr_put_bye(wr, 0, mr_span_str("the broker is being stopped"));
+            mr_put_bye(wr, 0, mr_span_str("the broker is being stopped"), 0);
     }
 }
 
@@ -289,8 +289,14 @@ on_ping(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 static void
 on_bye(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 {
-    (void)msg;
-    mr_core_leaves(sim->broker.core, sim->now, peer, mr_span_str("said BYE"));
+    struct mr_span reason;
+    uint32_t flags;
+
+    SIM_MUST(mr_get_bye(msg, &reason, &flags) == MR_OK);
+    if (flags & MR_BYE_DRAIN)
+        mr_core_worker_ends(sim->broker.core, sim->now, peer);
+    else
+        mr_core_says_bye(sim->broker.core, sim->now, peer, reason);
 }
 
 static void

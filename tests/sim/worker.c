@@ -258,7 +258,7 @@ leave(struct sim *sim, struct sim_worker *worker)
     if (mr_session_is_worn_out(worker->session))
         sim_count(sim, SIM_N_WORN_OUT);
     if (worker->end.state == SIM_LINK_UP) {
-        mr_put_bye(&sim->wr, 0, mr_span_str("stopped"));
+        mr_put_bye(&sim->wr, 0, mr_span_str("stopped"), 0);
         sim_end_say(sim, &worker->end);
     }
     die(sim, worker, true);

@@ -98,7 +98,8 @@ START_TEST(why_a_job_waits_for_an_ending_worker)
     mr_core_drain_worker(rig.core, rig.now, 2);
     id = rig_ready(&rig);
     ck_assert_int_eq(mr_core_explain(rig.core, rig.now, id, text, sizeof text), MR_OK);
-    ck_assert_str_eq(text, "every worker that offers kind k is ending (1); start another one");
+    ck_assert_str_eq(
+        text, "every worker that offers kind k is ending (1); start another one");
     rig_stop(&rig);
 }
 END_TEST
