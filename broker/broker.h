@@ -36,6 +36,12 @@ struct mr_counters {
 
 #define MR_BOUND_BYTES 1024
 
+/* door.h; by enum mr_side. */
+struct mr_door {
+    void *events;      /* of the socket: somebody could not be let in */
+    int64_t reopen_us; /* 0: it listens */
+};
+
 struct mr_broker {
     const struct mr_settings *settings;
     struct mr_core *core;
@@ -46,6 +52,7 @@ struct mr_broker {
     struct mr_mailbox *answers; /* of the writer */
     void *sockets[2];           /* by enum mr_side */
     char bound[2][MR_BOUND_BYTES];
+    struct mr_door doors[2];
     int signals; /* signalfd */
     struct mr_uuid instance;
     uint64_t epoch;

@@ -3,6 +3,7 @@
  */
 #include "broker/act.h"
 #include "broker/broker.h"
+#include "broker/door.h"
 #include "broker/errand.h"
 #include "broker/loop.h"
 #include "broker/ready.h"
@@ -184,6 +185,8 @@ open_sockets(struct mr_broker *broker, void *context, struct mr_err *err)
     if (status == MR_OK)
         status = mr_socket_open(&broker->sockets[MR_BACK], context,
             broker->settings->back, broker->bound[MR_BACK], MR_BOUND_BYTES, err);
+    if (status == MR_OK && mr_door_open(broker, context))
+        status = no_memory(err);
     return status;
 }
 
@@ -250,6 +253,7 @@ stop(struct mr_broker *broker)
     mr_session_table_destroy(&broker->sessions);
     mr_core_destroy(&broker->core);
     empty_mailbox(broker);
+    mr_door_close(broker);
     mr_socket_close(&broker->sockets[MR_FRONT], LINGER_MS);
     mr_socket_close(&broker->sockets[MR_BACK], LINGER_MS);
 }
