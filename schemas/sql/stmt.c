@@ -35,6 +35,12 @@
     "where job.id = o.id offset 0) j on true left join lateral "                         \
     "(select * from millrace.result where result.id = o.id offset 0) r on true"
 
+/* What `millrace.redriven_as` says, without the cost of a call for each row. */
+#define REDRIVEN_AS(id)                                                                  \
+    "coalesce((select (array_agg(n.id order by n.id desc))[1] from millrace.job n "      \
+    "where n.redrive_of = " id "), (select (array_agg(n.id order by n.id desc))[1] "     \
+    "from millrace.inbox n where n.redrive_of = " id "))"
+
 #define JOB_COLUMNS                                                                      \
     "id, submitted_at, shard, priority, queue, kind, lane, run_at, expires_at, "         \
     "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "                        \
@@ -227,20 +233,23 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_DEAD] = {"mr_dead", "list dead jobs",
         "select d.id, j.kind, j.queue, d.finished_at, d.attempt, d.reason, "
         "case when j.id is not null then d.error end, j.redriven_as, j.redrive_of, "
-        "j.priority, j.lane, j.submitted_at, "
-        "coalesce(d.worker, (select a.worker from millrace.attempt a "
-        "where a.id = d.id and a.attempt = d.attempt)) "
+        "j.priority, j.lane, j.submitted_at, coalesce(d.worker, j.worker) "
         "from (select r.id, r.finished_at, r.attempt, r.error, r.worker, "
         "millrace.reason_word(r.reason, r.error) as reason from millrace.result r "
         "where r.outcome = 2 and r.finished_at >= $1 and (r.finished_at, r.id) < ($2, "
         "$3) "
         "order by r.finished_at desc, r.id desc limit $4) d "
         "left join lateral (select j.id, j.kind, j.queue, j.redrive_of, j.priority, "
-        "j.lane, j.submitted_at, millrace.redriven_as(j.id) as redriven_as "
-        "from millrace.job j where j.id = d.id offset 0) j "
-        "on ($5::text is null or j.kind = $5) and ($6::text is null or j.queue = $6) "
-        "and ($7::text is null or d.reason = $7) and ($8 or j.redriven_as is null) "
-        "order by d.finished_at desc, d.id desc",
+        "j.lane, j.submitted_at, " REDRIVEN_AS(
+            "j.id") " as redriven_as, "
+                    "(select a.worker from millrace.attempt a where a.id = d.id "
+                    "and a.attempt = d.attempt) as worker "
+                    "from millrace.job j where j.id = d.id "
+                    "and ($5::text is null or j.kind = $5) and ($6::text is null or "
+                    "j.queue = $6) "
+                    "and ($7::text is null or d.reason = $7) offset 0) j "
+                    "on $8 or j.redriven_as is null order by d.finished_at desc, d.id "
+                    "desc",
         MR_STMT_STORE,
         {MR_BIN_TIME, MR_BIN_TIME, MR_BIN_UUID, MR_BIN_INT8, MR_BIN_TEXT, MR_BIN_TEXT,
             MR_BIN_TEXT, MR_BIN_BOOL}},
@@ -251,25 +260,34 @@ static const struct row rows[MR_STMT_COUNT] = {
      * Payloads above $3 bytes in all are left for another time. */
     [MR_STMT_REDRIVE] = {"mr_redrive", "redrive jobs",
         "with asked as materialized (select o.n, o.id, j.id is not null as is_job, "
-        "r.outcome, millrace.redriven_as(o.id) as known, "
-        "sum(octet_length(j.payload)) over (order by o.n) as bytes "
-        "from (select min(u.n) as n, u.id from unnest($1) with ordinality u (id, n) "
-        "group by u.id) o " ONE_BY_ONE_JOB "), "
-        "stamp as materialized (select substring(uuid_send(millrace.new_id()) from 1 for "
-        "6) as ms), "
-        "fresh as (insert into millrace.inbox (id, kind, queue, payload, priority, lane, "
-        "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
-        "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, "
-        "redrive_of) select encode(overlay(uuid_send(millrace.new_id()) placing "
-        "s.ms || int2send((28672 + a.n)::smallint) from 1 for 8), 'hex')::uuid, "
-        "j.kind, j.queue, j.payload, j.priority, j.lane, j.timeout_ms, j.attempts_max, "
-        "j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "
-        "j.backoff_jitter_percent, $2, j.trace, j.id "
-        "from asked a join millrace.job j on j.id = a.id cross join stamp s "
-        "where a.outcome = 2 and a.known is null and coalesce(a.bytes, 0) <= $3 "
-        "order by a.n returning id, redrive_of) "
-        "select a.id, a.is_job, a.outcome, a.known, f.id from asked a "
-        "left join fresh f on f.redrive_of = a.id order by a.n",
+        "r.outcome, " REDRIVEN_AS(
+            "o.id") " as known, "
+                    "sum(octet_length(j.payload)) over (order by o.n) as bytes "
+                    "from (select min(u.n) as n, u.id from unnest($1) with ordinality u "
+                    "(id, n) "
+                    "group by u.id) o " ONE_BY_ONE_JOB "), "
+                    "stamp as materialized (select "
+                    "substring(uuid_send(millrace.new_id()) from 1 for "
+                    "6) as ms), "
+                    "fresh as (insert into millrace.inbox (id, kind, queue, payload, "
+                    "priority, lane, "
+                    "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
+                    "backoff_factor_percent, backoff_jitter_percent, submitted_by, "
+                    "trace, "
+                    "redrive_of) select encode(overlay(uuid_send(millrace.new_id()) "
+                    "placing "
+                    "s.ms || int2send((28672 + a.n)::smallint) from 1 for 8), "
+                    "'hex')::uuid, "
+                    "j.kind, j.queue, j.payload, j.priority, j.lane, j.timeout_ms, "
+                    "j.attempts_max, "
+                    "j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "
+                    "j.backoff_jitter_percent, $2, j.trace, j.id "
+                    "from asked a join millrace.job j on j.id = a.id cross join stamp s "
+                    "where a.outcome = 2 and a.known is null and coalesce(a.bytes, 0) <= "
+                    "$3 "
+                    "order by a.n returning id, redrive_of) "
+                    "select a.id, a.is_job, a.outcome, a.known, f.id from asked a "
+                    "left join fresh f on f.redrive_of = a.id order by a.n",
         MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID), MR_BIN_TEXT, MR_BIN_INT8}},
     /* Everything that the database can say about why a job does not run. */
     [MR_STMT_WHY] = {"mr_why", "look a job up",
