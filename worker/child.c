@@ -110,6 +110,25 @@ say_start(struct mr_child *child)
     mr_child_put_start(&child->out, child->in.key, &start);
 }
 
+/* False: it does not listen any more. What it said last may still be there. */
+static bool
+talk_to(struct mr_child *child)
+{
+    while (child->sent < child->out.n) {
+        ssize_t n = send(child->fd, child->out.p + child->sent,
+            child->out.n - child->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK;
+        child->sent += (size_t)n;
+    }
+    mr_wr_reset(&child->out);
+    child->sent = 0;
+    return true;
+}
+
 /* 0, or why not. */
 static int
 start(struct mr_child *child)
@@ -135,6 +154,7 @@ start(struct mr_child *child)
     child->fd = pair[0];
     child->pidfd = pidfd_open(child->pid, 0);
     say_start(child);
+    (void)talk_to(child); /* it prepares its kinds while there is nothing to do */
     mr_log(MR_LOG_DEBUG, "child", "pid=%d", (int)child->pid);
     return 0;
 }
@@ -256,25 +276,6 @@ listen_to(struct mr_child *child)
         return is_there;
     child->is_broken = true;
     return false;
-}
-
-/* False: it does not listen any more. What it said last may still be there. */
-static bool
-talk_to(struct mr_child *child)
-{
-    while (child->sent < child->out.n) {
-        ssize_t n = send(child->fd, child->out.p + child->sent,
-            child->out.n - child->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK;
-        child->sent += (size_t)n;
-    }
-    mr_wr_reset(&child->out);
-    child->sent = 0;
-    return true;
 }
 
 /* ---- an attempt ------------------------------------------------------------------------------------ */
@@ -460,12 +461,17 @@ say_goodbye(struct mr_child *child)
 void
 mr_child_tend(struct mr_child *child)
 {
-    if (!child->pid ||
-        (!child->is_spent && child->jobs < child->conf.settings->isolate_jobs_max))
-        return;
-    mr_log(MR_LOG_DEBUG, "child_spent", "pid=%d jobs=%u why=\"%s\"", (int)child->pid,
-        child->jobs, child->is_spent ? "it has grown" : "it has served long enough");
-    say_goodbye(child);
+    bool is_spent =
+        child->is_spent || child->jobs >= child->conf.settings->isolate_jobs_max;
+
+    if (child->pid && is_spent) {
+        mr_log(MR_LOG_DEBUG, "child_spent", "pid=%d jobs=%u why=\"%s\"", (int)child->pid,
+            child->jobs, child->is_spent ? "it has grown" : "it has served long enough");
+        say_goodbye(child);
+    }
+    /* One that never came up would not the next time either. */
+    if (!child->pid && child->is_ready && !child->is_ending)
+        (void)start(child);
 }
 
 pid_t

@@ -49,7 +49,8 @@ void mr_child_destroy(struct mr_child **child);
  * (attempt->stop) and isolate_grace_ms have passed, unless it is being stored. */
 enum mr_run_end mr_child_run(struct mr_child *child, struct mr_attempt *attempt);
 
-/* Between attempts: let go of a process that has served long enough. */
+/* Between attempts: let go of a process that has served long enough; have another one ready in the
+ * place of one that is gone. */
 void mr_child_tend(struct mr_child *child);
 
 /* 0: there is none. */

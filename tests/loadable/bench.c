@@ -1,6 +1,7 @@
 /*
  * The kinds of the benches: bench.answer does nothing and returns 32 bytes, so that what is
- * measured is millrace; bench.mark and bench.hold write down when they started.
+ * measured is millrace; bench.isolated is the same in a child process; bench.mark and bench.hold
+ * write down when they started.
  */
 #include "worker/millrace_worker.h"
 
@@ -55,6 +56,10 @@ hold(struct millrace_job *job)
 
 static const struct millrace_kind answer_kind = {
     .name = "bench.answer", .help = "anything -> 32 bytes", .run = run};
+static const struct millrace_kind isolated_kind = {.name = "bench.isolated",
+    .help = "anything -> 32 bytes",
+    .run = run,
+    .is_isolated = true};
 static const struct millrace_kind mark_kind = {.name = "bench.mark",
     .help = "writes down when it started",
     .run = mark,
@@ -68,4 +73,4 @@ const int millrace_kinds_api = MILLRACE_KINDS_API;
 
 extern const struct millrace_kind *const millrace_kinds[];
 const struct millrace_kind *const millrace_kinds[] = {
-    &answer_kind, &mark_kind, &hold_kind, 0};
+    &answer_kind, &isolated_kind, &mark_kind, &hold_kind, 0};
