@@ -115,6 +115,8 @@ run(zsock_t *pipe, void *argument)
 
     (void)snprintf(name, sizeof name, "executor-%u", executor->conf.number);
     mr_log_thread(name);
+    if (executor->conf.on_start)
+        executor->conf.on_start(executor->conf.context);
     zsock_signal(pipe, 0);
     while (!executor->is_stopping) {
         struct mr_note *note;

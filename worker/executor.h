@@ -26,7 +26,8 @@ struct mr_executor_conf {
     const struct mr_child_conf
         *child; /* all but what is the executor's; NULL: nothing is isolated */
     void *context;
-    void (*on_news)(void *context); /* own thread: as in struct mr_run_conf */
+    void (*on_start)(void *context); /* own thread, first of all; may be NULL */
+    void (*on_news)(void *context);  /* own thread: as in struct mr_run_conf */
 };
 
 /* MR_NOTE_IDLE carries this. */

@@ -90,6 +90,15 @@ set_up_signals(void)
            prctl(PR_SET_PDEATHSIG, PARENT_GONE) == 0;
 }
 
+/* A thread's own wish when the parent goes, beside the main thread's: who is stopped (SIGSTOP) would
+ * else not get to handle that one. */
+static void
+wish_to_go_on(void *context)
+{
+    (void)context;
+    (void)prctl(PR_SET_PDEATHSIG, SIGCONT);
+}
+
 static void
 set_up_limits(void)
 {
@@ -394,6 +403,7 @@ open_parts(struct isolated *isolated)
         .db_name = isolated->start.db_name,
         .worker = isolated->start.worker,
         .context = isolated,
+        .on_start = wish_to_go_on,
         .on_news = on_news};
 
     isolated->attempt = mr_attempt_new();
