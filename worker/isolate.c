@@ -95,7 +95,7 @@ mr_isolate_describe(const struct mr_isolate_end *end, char *out, size_t room)
             "kind's "
             "memory_mib_max or the worker's isolate_memory_mib",
             grown_mib, end->memory_mib);
-    else
+    else if (!end->is_broken && WIFSIGNALED(end->wait_status))
         (void)snprintf(out + n, room - (size_t)n, "; it had used %lld of its %u MiB",
             grown_mib, end->memory_mib);
 }

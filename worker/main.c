@@ -157,6 +157,22 @@ open_log(const struct worker *worker)
 
 /* ---- kinds ------------------------------------------------------------------------------------- */
 
+/* Names in `isolate` that mean nothing here. */
+static void
+warn_of_strangers(const struct worker *worker)
+{
+    const char *rest = worker->settings.isolate;
+    char name[128];
+
+    if (strcmp(rest, "yes") == 0 || strcmp(rest, "no") == 0)
+        return;
+    while (mr_settings_next(&rest, name, sizeof name))
+        if (!mr_registry_find(worker->registry, mr_span_str(name), NULL))
+            mr_log(MR_LOG_WARN, "isolate",
+                "kind=\"%s\" why=\"there is no such kind here: give yes, no, or names\"",
+                name);
+}
+
 static enum mr_status
 load_kinds(struct worker *worker, struct mr_err *err)
 {
@@ -171,6 +187,8 @@ load_kinds(struct worker *worker, struct mr_err *err)
         status = mr_registry_load(worker->registry, path, err);
     if (status == MR_OK)
         mr_registry_prepare(worker->registry, &host);
+    if (status == MR_OK)
+        warn_of_strangers(worker);
     return status;
 }
 

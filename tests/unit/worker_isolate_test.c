@@ -67,6 +67,7 @@ START_TEST(how_it_ended)
         {{.wait_status = 40}, "ended by signal 40", NULL},
         {{.wait_status = 3 << 8}, "exited with code 3", NULL},
         {{.wait_status = 0}, "exited with code 0", NULL},
+        {{.wait_status = 256, .memory_mib = 64}, "exited with code 1", "MiB"},
         {{.wait_status = SIGKILL, .is_broken = true}, "closed its connection", "SIGKILL"},
         {{.wait_status = SIGSEGV, .memory_mib = 64, .grown_kib = 10 * 1024},
             "used 10 of its 64 MiB", "raise"},
