@@ -86,6 +86,21 @@ fuzz_read_folder(const char *folder, fuzz_take_fn take, void *context)
     return failed;
 }
 
+int
+fuzz_read_all(const char *program, fuzz_take_fn take, void *context)
+{
+    const char *slash = strrchr(program, '/');
+    const char *name = slash ? slash + 1 : program;
+    size_t n = strlen(name) - strlen("_fuzz");
+    char folder[512];
+    int failed = 0;
+
+    for (const char *const *path = fuzz_seeds; *path; path++)
+        failed |= fuzz_read(*path, take, context);
+    snprintf(folder, sizeof folder, "tests/fuzz/corpus/%.*s", (int)n, name);
+    return failed | fuzz_read_folder(folder, take, context);
+}
+
 const char *
 fuzz_file(unsigned number, struct mr_span bytes)
 {

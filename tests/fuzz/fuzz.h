@@ -28,6 +28,8 @@ extern const char *const fuzz_seeds[];
 typedef void (*fuzz_take_fn)(void *context, const uint8_t *bytes, size_t n);
 int fuzz_read(const char *path, fuzz_take_fn take, void *context);
 int fuzz_read_folder(const char *folder, fuzz_take_fn take, void *context);
+/* All that fuzz_seeds names, and tests/fuzz/corpus/NAME of the program NAME_fuzz. */
+int fuzz_read_all(const char *program, fuzz_take_fn take, void *context);
 
 /* The path of a file in memory that holds these bytes; the same file for each call with that
  * number (0 or 1). */

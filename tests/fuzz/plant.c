@@ -28,13 +28,9 @@ int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     struct planting planting = {.folder = getenv("FUZZ_PLANT")};
-    int failed = 0;
 
     (void)argc;
-    (void)argv;
     if (!planting.folder)
         return 0;
-    for (const char *const *path = fuzz_seeds; *path; path++)
-        failed |= fuzz_read(*path, plant, &planting);
-    exit(failed);
+    exit(fuzz_read_all((*argv)[0], plant, &planting));
 }

@@ -24,25 +24,10 @@ feed(void *context, const uint8_t *bytes, size_t n)
     inputs++;
 }
 
-static int
-feed_all(const char *program)
-{
-    const char *slash = strrchr(program, '/');
-    const char *name = slash ? slash + 1 : program;
-    size_t n = strlen(name) - strlen("_fuzz"); /* the program is called NAME_fuzz */
-    char folder[512];
-    int failed = 0;
-
-    for (const char *const *path = fuzz_seeds; *path; path++)
-        failed |= fuzz_read(*path, feed, NULL);
-    snprintf(folder, sizeof folder, "tests/fuzz/corpus/%.*s", (int)n, name);
-    return failed | fuzz_read_folder(folder, feed, NULL);
-}
-
 int
 main(int argc, char **argv)
 {
-    int failed = argc == 1 ? feed_all(argv[0]) : 0;
+    int failed = argc == 1 ? fuzz_read_all(argv[0], feed, NULL) : 0;
 
     for (int i = 1; i < argc; i++)
         failed |= fuzz_read(argv[i], feed, NULL);

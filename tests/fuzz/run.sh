@@ -25,12 +25,9 @@ one() {
     here=$B/fuzz/$name
     mkdir -p "$here/corpus" "$here/seeds" "$here/findings"
     FUZZ_PLANT=$here/seeds "$program" || return 1
-    folders="$here/corpus $here/seeds"
-    [ -d "tests/fuzz/corpus/$name" ] && folders="$folders tests/fuzz/corpus/$name"
     began=$(date +%s)
-    # shellcheck disable=SC2086
     "$program" -max_total_time="$FUZZ_S" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$here/findings/" $folders >"$here/log" 2>&1
+        -artifact_prefix="$here/findings/" "$here/corpus" "$here/seeds" >"$here/log" 2>&1
     code=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$here/log")
     per_s=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$here/log")
