@@ -8,7 +8,41 @@ bit_of(uint32_t attempt)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* What is recorded of an attempt is what its worker said, or what the broker may conclude. */
+bool
+sim_job_is(const struct sim *sim, uint32_t job, const char *state)
+{
+    struct mr_core_job_info info;
+
+    return mr_core_job(sim->broker.core, sim->jobs[job].id, &info) == MR_OK &&
+           strcmp(info.state, state) == 0;
+}
+
+void
+sim_job_returns(struct sim *sim, uint32_t job)
+{
+    sim->broker.returned += sim->jobs[job].returned_in != sim->broker.instance;
+    sim->jobs[job].returned_in = sim->broker.instance;
+    sim->jobs[job].ready_seq = 0;
+}
+
+/* The broker's own clock ran out. Not for what a worker that has come back does not know of: that
+ * is lost, and was so before. */
+static void
+judge_overdue(
+    const struct sim *sim, const struct sim_job *job, const struct mr_store_op *op)
+{
+    struct mr_uuid instance = sim_worker_named(op->worker);
+    const struct sim_worker *worker = &sim->workers[instance.b[0] - 1];
+    int64_t given_up_us =
+        worker->greeted_us + sim->broker.conf.grace_ms * INT64_C(1000) + 1000;
+
+    if (!mr_uuid_eq(worker->instance, instance) || worker->greeted_us <= job->sent_us ||
+        (job->taken == op->attempt && mr_uuid_eq(job->taker, instance)))
+        return;
+    SIM_MUST(sim->broker.last_turn_us <= given_up_us);
+}
+
+/* What is recorded of an attempt is what its worker says, or what the broker may conclude. */
 static void
 judge_attempt(
     const struct sim *sim, const struct sim_job *job, const struct mr_store_op *op)
@@ -16,16 +50,21 @@ judge_attempt(
     uint64_t bit = bit_of(op->attempt);
     uint64_t failed = job->reported[MR_DID_FAIL] | job->reported[MR_DID_FAIL_FOR_GOOD] |
                       job->reported[MR_DID_CANCEL];
+    enum mr_attempt_outcome outcome = op->attempt_outcome;
 
     SIM_MUST(job->is_stored && op->attempt > 0);
+    if (sim->broker.is_reporting)
+        SIM_MUST(mr_uuid_eq(sim_worker_named(op->worker), sim->broker.reporter));
+    else if (outcome == MR_ATTEMPT_TIMED_OUT)
+        judge_overdue(sim, job, op);
     if (!bit)
         return;
     SIM_MUST(job->sent & bit);
-    if (op->attempt_outcome == MR_ATTEMPT_FAILED)
+    if (outcome == MR_ATTEMPT_FAILED)
         SIM_MUST(failed & bit);
-    if (op->attempt_outcome == MR_ATTEMPT_SNOOZED)
+    if (outcome == MR_ATTEMPT_SNOOZED)
         SIM_MUST(job->reported[MR_DID_SNOOZE] & bit);
-    if (op->attempt_outcome == MR_ATTEMPT_CRASHED)
+    if (outcome == MR_ATTEMPT_CRASHED)
         SIM_MUST(job->reported[MR_DID_CRASH] & bit);
 }
 
@@ -40,7 +79,7 @@ judge_result(
         SIM_MUST(job->expires_at_us &&
                  (job->expires_at_us <= sim->now.wall_us || sim->rates.has_clock_steps));
     else
-        SIM_MUST(op->outcome == MR_FAILED);
+        SIM_MUST(op->outcome == MR_FAILED && job->cancelled_in != sim->broker.instance);
 }
 
 /* All but those whose worker is there and does not know of them. */
@@ -59,21 +98,23 @@ on_store(struct sim *sim, const struct mr_action *action)
 {
     const struct mr_store_op *op = action->op;
     uint32_t index = sim_index(op->id);
-    const struct sim_job *job = &sim->jobs[index];
+    struct sim_job *job = &sim->jobs[index];
     struct mr_job_new same = sim_job_new(sim, index, false);
     struct sim_request *request;
 
     sim_log(sim, "store", index, op->type, op->attempt);
     SIM_MUST(op->type == MR_STORE_JOB || !job->is_cancel_confirmed);
-    if (op->type == MR_STORE_ATTEMPT)
+    if (op->type == MR_STORE_ATTEMPT && op->worker.n)
         judge_attempt(sim, job, op);
+    if (op->type == MR_STORE_ATTEMPT && op->attempt_outcome == MR_ATTEMPT_LOST)
+        job->lost_in = sim->broker.instance;
     if (op->type == MR_STORE_RESULT)
         judge_result(sim, job, op);
     request = sim_writer_add(sim, SIM_COMMIT_ROWS);
     request->job = index;
     request->op = *op;
     request->lost_us = is_lost_with_worker(op) ? sim->now.mono_us : 0;
-    request->lost = sim->broker.lost;
+    request->lost = sim_worker_named(op->worker);
     request->is_forged =
         op->type == MR_STORE_JOB && !mr_span_eq(op->job.payload, same.payload);
     request->op.text = request->op.worker = MR_SPAN_NONE; /* borrowed for the call only */
@@ -85,7 +126,6 @@ static void
 on_end_sessions(struct sim *sim, const struct mr_action *action)
 {
     sim_log(sim, "end sessions", action->id.b[0], action->id.b[2], 0);
-    sim->broker.lost = action->id;
     sim_writer_end_sessions(sim, action->id);
 }
 
@@ -145,6 +185,7 @@ on_reply(struct sim *sim, const struct mr_action *action)
 {
     struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_REPLY);
 
+    sim->broker.replied = action->code;
     sim_log(sim, "reply", action->peer, action->corr, (uint64_t)action->code);
     if (!wr)
         return;
@@ -152,8 +193,26 @@ on_reply(struct sim *sim, const struct mr_action *action)
     mr_wr_nil(wr);
 }
 
-/* Jobs of a lane to which nothing has happened yet start in the order in which they became
- * ready. */
+/* What was given back or lost stands before all to which nothing has happened yet. */
+static void
+judge_front(struct sim *sim, const struct sim_job *fresh)
+{
+    for (uint32_t i = 0; sim->broker.returned && i < sim->submitted; i++) {
+        struct sim_job *job = &sim->jobs[i];
+
+        if (job->returned_in != sim->broker.instance)
+            continue;
+        if (!sim_job_is(sim, i, "ready")) {
+            job->returned_in = 0;
+            sim->broker.returned--;
+            continue;
+        }
+        SIM_MUST(job->queue != fresh->queue || job->priority != fresh->priority ||
+                 job->lane != fresh->lane || (!job->lane && job->kind != fresh->kind));
+    }
+}
+
+/* These start in the order in which they became ready. */
 static void
 judge_order(struct sim *sim, const struct sim_job *job, uint32_t attempt)
 {
@@ -165,6 +224,7 @@ judge_order(struct sim *sim, const struct sim_job *job, uint32_t attempt)
         return;
     SIM_MUST(job->ready_seq > *seq);
     *seq = job->ready_seq;
+    judge_front(sim, job);
 }
 
 static void
@@ -198,7 +258,10 @@ on_job(struct sim *sim, const struct mr_action *action)
     sim_count(sim, SIM_N_SENT);
     if (job->sent)
         sim_count(sim, SIM_N_REDELIVERED);
+    sim->broker.returned -= job->returned_in == sim->broker.instance;
+    job->returned_in = 0;
     job->sent |= bit_of(action->job->attempt);
+    job->sent_us = sim->now.mono_us;
     if (wr)
         mr_put_job(wr, action->job);
 }
@@ -225,6 +288,7 @@ on_revoke(struct sim *sim, const struct mr_action *action)
 {
     struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_REVOKE);
 
+    sim->broker.has_revoked = true;
     sim_log(sim, "revoke", sim_index(action->revoked->id), action->revoked->attempt,
         action->revoked->why);
     if (wr)

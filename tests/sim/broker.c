@@ -22,7 +22,8 @@ start(struct sim *sim)
     broker->due_us = 0;
     broker->ready_seq = 0;
     broker->current = SIM_NONE;
-    broker->sweep_us = 0;
+    broker->sweep_us = broker->last_turn_us = 0;
+    broker->returned = 0;
     broker->probe_us = sim->now.mono_us + PROBE_US;
     memset(broker->lane_seq, 0, sizeof broker->lane_seq);
     for (uint32_t i = 0; i < sim->submitted; i++)
@@ -203,6 +204,7 @@ serve(struct sim *sim)
     if (broker->phase == SIM_DRAINING)
         next_us = sooner(next_us, broker->drain_until_us);
     broker->due_us = next_us;
+    broker->last_turn_us = sim->now.mono_us;
     sim_wake(sim, SIM_BROKER, next_us);
 }
 

@@ -156,6 +156,7 @@ take_hello(struct sim *sim, uint32_t conn, const struct mr_msg *msg)
     }
     if (number != SIM_NONE) {
         seat(sim, number, conn);
+        sim->broker.peers[number].instance = hello.instance;
         status = join(sim, number, &hello);
     }
     sim_log(sim, "hello", sim->conns[conn].actor, number, (uint64_t)status);
@@ -166,6 +167,8 @@ take_hello(struct sim *sim, uint32_t conn, const struct mr_msg *msg)
             sim_peers_forget(sim, number);
         return;
     }
+    if (hello.role == MR_ROLE_WORKER)
+        sim->workers[sim->conns[conn].actor].greeted_us = sim->now.mono_us;
     wr = sim_peers_open(sim, number, MR_WELCOME);
     mr_put_welcome(wr, msg->corr,
         &(struct mr_welcome){.proto = MR_PROTO_VERSION,
@@ -210,9 +213,11 @@ on_watch(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 static void
 on_call(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 {
+    struct mr_core_job_info info;
     struct mr_call call;
     struct mr_span key, bin;
     struct mr_uuid id;
+    bool was_unsettled;
 
     SIM_MUST(mr_get_call(msg, &call) == MR_OK);
     SIM_MUST(mr_rd_map(&call.args, 1) == 1);
@@ -220,7 +225,12 @@ on_call(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
     bin = mr_rd_bin(&call.args, sizeof id.b);
     SIM_MUST(call.args.status == MR_OK && key.n == 2 && bin.n == sizeof id.b);
     memcpy(id.b, bin.p, sizeof id.b);
+    was_unsettled = mr_core_job(sim->broker.core, id, &info) == MR_OK &&
+                    strcmp(info.state, "settling") != 0; /* else it may be over already */
+    sim->broker.replied = MR_OK;
     mr_core_cancel(sim->broker.core, sim->now, peer, msg->corr, id);
+    if (was_unsettled && sim->broker.replied != MR_BUSY)
+        sim->jobs[sim_index(id)].cancelled_in = sim->broker.instance;
 }
 
 /* ---- from workers --------------------------------------------------------------------------------------- */
@@ -235,6 +245,22 @@ on_credit(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 }
 
 static void
+take_done(struct sim *sim, const struct mr_done *done)
+{
+    uint32_t index = sim_index(done->id);
+    struct sim_job *job = &sim->jobs[index];
+    bool was_sent = sim_job_is(sim, index, "running");
+
+    SIM_MUST(done->report >= MR_DID_SUCCEED && done->report <= MR_REPORT_LAST);
+    if (done->attempt < 64)
+        job->reported[done->report] |= UINT64_C(1) << done->attempt;
+    sim_log(sim, "done", index, done->attempt, done->report);
+    mr_core_done(sim->broker.core, sim->now, done);
+    if (was_sent && done->report == MR_DID_GIVE_BACK && sim_job_is(sim, index, "ready"))
+        sim_job_returns(sim, index);
+}
+
+static void
 on_done(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 {
     struct mr_core *core = sim->broker.core;
@@ -246,17 +272,33 @@ on_done(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
         SIM_MUST(mr_get_done(&ahead, &done) == MR_OK);
         mr_core_done_ahead(core, sim->now, peer, &done);
     }
+    sim->broker.reporter = sim->broker.peers[peer].instance;
+    sim->broker.is_reporting = true;
     mr_core_done_open(core, sim->now, peer, msg->corr, dones.flags, dones.dones);
     while (dones.dones) {
         SIM_MUST(mr_get_done(&dones, &done) == MR_OK);
-        SIM_MUST(done.report >= MR_DID_SUCCEED && done.report <= MR_REPORT_LAST);
-        if (done.attempt < 64)
-            sim->jobs[sim_index(done.id)].reported[done.report] |= UINT64_C(1)
-                                                                   << done.attempt;
-        sim_log(sim, "done", sim_index(done.id), done.attempt, done.report);
-        mr_core_done(core, sim->now, &done);
+        take_done(sim, &done);
     }
     mr_core_done_close(core, sim->now);
+    sim->broker.is_reporting = false;
+}
+
+/* What it holds is its own, or it is told to let go. */
+static void
+take_held(struct sim *sim, uint32_t peer, const struct mr_held *held)
+{
+    struct mr_core_job_info info;
+    char name[16];
+    bool is_known;
+
+    sim->broker.has_revoked = false;
+    mr_core_held(sim->broker.core, sim->now, peer, held);
+    sim_worker_name(sim->broker.peers[peer].instance, name);
+    is_known = mr_core_job(sim->broker.core, held->id, &info) == MR_OK;
+    if (is_known ? strcmp(info.state, "running") != 0 || info.attempt != held->attempt ||
+                       !mr_span_is(info.worker, name)
+                 : sim->broker.has_loaded)
+        SIM_MUST(sim->broker.has_revoked);
 }
 
 static void
@@ -268,7 +310,7 @@ on_beat(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
     SIM_MUST(mr_get_beat(msg, &beat) == MR_OK);
     while (beat.held) {
         SIM_MUST(mr_get_held(&beat, &held) == MR_OK);
-        mr_core_held(sim->broker.core, sim->now, peer, &held);
+        take_held(sim, peer, &held);
     }
 }
 

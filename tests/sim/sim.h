@@ -141,9 +141,13 @@ struct sim_job {
     enum mr_outcome heard;
     uint32_t seen_attempt, seen_round; /* by whose it is, in which connection */
 
-    /* what the broker has said; its order in its lane while nothing happened to it */
+    /* what the broker was told and has said; its order in its lane while nothing happened to it */
     bool is_cancel_confirmed;
     uint64_t ready_seq;
+    uint32_t cancelled_in, lost_in, returned_in; /* the broker's instance; 0: none */
+    int64_t sent_us;
+    struct mr_uuid taker; /* the worker that the last attempt came to, and its number */
+    uint32_t taken;
 
     /* rows */
     bool is_stored, is_inbox, is_doubted_move, is_finished;
@@ -240,6 +244,7 @@ enum sim_phase { SIM_DOWN, SIM_STARTING, SIM_SERVING, SIM_DRAINING };
 
 struct sim_peer {
     uint32_t conn; /* + 1 */
+    struct mr_uuid instance;
     bool is_gone;
     int verb; /* of the message being built; -1: none */
     uint32_t items;
@@ -266,7 +271,11 @@ struct sim_broker {
     bool will_apply, is_applied, answers, backs_off;
     bool is_up, writer_is_up; /* as the core was told; as the writer sees it */
     uint32_t retries;
-    struct mr_uuid lost; /* whose sessions it wanted to end last */
+    struct mr_uuid reporter; /* whose DONE is being taken */
+    bool is_reporting, has_revoked;
+    enum mr_status replied; /* last */
+    uint32_t returned;      /* jobs that stand at the front of their lanes, at most */
+    int64_t last_turn_us;
     uint32_t answered[2 * SIM_TASKS_MAX], answered_count;
 };
 
@@ -322,7 +331,7 @@ struct sim_worker {
     struct mr_session_conf conf;
     struct mr_session *session; /* NULL: the process is down */
     struct sim_end end;
-    int64_t restarts_us;
+    int64_t restarts_us, greeted_us; /* greeted: by the broker that runs */
     bool is_unplugged, is_draining;
     uint64_t said_credit, got; /* since WELCOME */
     struct sim_run runs[SIM_RUNS_MAX];
@@ -436,6 +445,9 @@ void sim_count(struct sim *sim, enum sim_count count);
 void sim_run_seed(struct sim *sim, uint64_t seed);
 uint32_t sim_index(struct mr_uuid id);
 struct mr_uuid sim_instance(uint32_t number, uint32_t generation);
+/* A worker's name says which instance it is, and back. */
+void sim_worker_name(struct mr_uuid instance, char name[16]);
+struct mr_uuid sim_worker_named(struct mr_span name);
 struct mr_job_new sim_job_new(const struct sim *sim, uint32_t job, bool is_forged);
 /* SIM_NONE: there are as many as there can be. */
 uint32_t sim_job_make(struct sim *sim, uint32_t client);
@@ -482,6 +494,10 @@ void sim_peers_bye(struct sim *sim);
 struct mr_wr *sim_peers_open(struct sim *sim, uint32_t peer, enum mr_verb verb);
 void sim_peers_forget(struct sim *sim, uint32_t peer);
 void sim_act(void *context, const struct mr_action *action);
+/* Is it in that state, for the core that runs? */
+bool sim_job_is(const struct sim *sim, uint32_t job, const char *state);
+void sim_job_returns(
+    struct sim *sim, uint32_t job); /* it goes to the front of its lane */
 
 /* writer.c */
 struct sim_request *sim_writer_add(struct sim *sim, enum sim_task_type type);

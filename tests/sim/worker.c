@@ -31,14 +31,16 @@ static void
 say_hello(struct sim *sim, struct sim_worker *worker)
 {
     struct mr_offer offers[SIM_KINDS];
+    char name[16];
     struct mr_hello hello = {.proto_min = MR_PROTO_VERSION,
         .proto_max = MR_PROTO_VERSION,
         .role = MR_ROLE_WORKER,
         .instance = worker->instance,
-        .name = mr_span_str("worker"),
         .threads = worker->conf.threads,
         .offers = mr_registry_count(worker->conf.kinds)};
 
+    sim_worker_name(worker->instance, name);
+    hello.name = mr_span_str(name);
     mr_registry_offers(worker->conf.kinds, offers);
     mr_put_hello(&sim->wr, ++worker->end.corr, &hello, offers);
     sim_end_say(sim, &worker->end);
@@ -57,6 +59,8 @@ on_jobs(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
         SIM_MUST(mr_get_job(&jobs, &sent) == MR_OK);
         SIM_MUST(++worker->got <= worker->said_credit); /* never overdrawn */
         sim_log(sim, "takes", worker->number, sim_index(sent.id), sent.attempt);
+        sim->jobs[sim_index(sent.id)].taker = worker->instance;
+        sim->jobs[sim_index(sent.id)].taken = sent.attempt;
         SIM_MUST(mr_session_job(worker->session, sim->now, &sent) == MR_OK);
     }
 }
@@ -288,6 +292,17 @@ judge(struct sim *sim, const struct sim_worker *worker)
 
 /* ---- a turn: as the real link's --------------------------------------------------------------------- */
 
+/* What it holds, it keeps: nothing that has to be acknowledged is forgotten. */
+static void
+fall(struct sim *sim, struct sim_worker *worker)
+{
+    uint32_t held = mr_session_held(worker->session);
+
+    sim_end_fall(sim, &worker->end, worker->number);
+    mr_session_fell(worker->session);
+    SIM_MUST(mr_session_held(worker->session) == held);
+}
+
 static void
 work(struct sim *sim, struct sim_worker *worker)
 {
@@ -300,10 +315,8 @@ work(struct sim *sim, struct sim_worker *worker)
     due_us = mr_session_tick(worker->session, sim->now);
     say_all(sim, worker);
     sim_end_watch(sim, &worker->end);
-    if (worker->end.must_fall) {
-        sim_end_fall(sim, &worker->end, worker->number);
-        mr_session_fell(worker->session);
-    }
+    if (worker->end.must_fall)
+        fall(sim, worker);
     if (mr_session_is_over(worker->session, sim->now)) {
         leave(sim, worker);
         return;

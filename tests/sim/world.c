@@ -1,7 +1,7 @@
 #include "tests/sim/sim.h"
 
 #define WALL_US INT64_C(1764000000000000)
-#define HEALING_US (INT64_C(1800) * 1000000)
+#define HEALING_US (INT64_C(900) * 1000000)
 #define DRAINING_US (INT64_C(120) * 1000000)
 #define LOOK_US INT64_C(50000) /* how often it is asked whether all is quiet */
 
@@ -163,6 +163,25 @@ sim_instance(uint32_t number, uint32_t generation)
     instance.b[1] = (uint8_t)(generation >> 8);
     instance.b[2] = (uint8_t)generation;
     return instance;
+}
+
+void
+sim_worker_name(struct mr_uuid instance, char name[16])
+{
+    (void)snprintf(name, 16, "w%u.%u", instance.b[0] - 1u,
+        (unsigned)instance.b[1] << 8 | instance.b[2]);
+}
+
+struct mr_uuid
+sim_worker_named(struct mr_span name)
+{
+    char text[16] = {0};
+    unsigned number = 0, generation = 0;
+
+    memcpy(text, name.p, name.n < sizeof text ? name.n : sizeof text - 1);
+    if (sscanf(text, "w%u.%u", &number, &generation) != 2)
+        return (struct mr_uuid){{0}};
+    return sim_instance(number, generation);
 }
 
 static struct mr_uuid

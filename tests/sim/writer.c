@@ -281,8 +281,17 @@ on_commit(struct sim *sim, struct sim_task *task)
 static void
 on_find(struct sim *sim, struct sim_task *task)
 {
-    for (uint32_t i = 0; i < task->n; i++)
+    for (uint32_t i = 0; i < task->n; i++) {
+        uint32_t index = task->requests[i].job;
+        bool was_lost = sim->jobs[index].lost_in == sim->broker.instance &&
+                        sim_job_is(sim, index, "checking");
+
         mr_core_found(sim->broker.core, sim->now, &task->requests[i].found);
+        if (was_lost && sim_job_is(sim, index, "ready"))
+            sim_job_returns(sim, index);
+        if (was_lost && !sim_job_is(sim, index, "checking"))
+            sim->jobs[index].lost_in = 0;
+    }
 }
 
 static void
