@@ -84,7 +84,7 @@ const struct mr_conf_row mr_settings_rows[] = {
         MR_BACKOFF_JITTER_MAX, "default chance in that wait, more or less"),
     NUMBER("timeout_slack_ms", timeout_slack_ms, "5000", 0, HOUR_MS,
         "a worker enforces a timeout; so much later the broker does"),
-    NUMBER("losses_max", losses_max, "3", 1, 1000,
+    NUMBER("losses_max", losses_max, "3", 1, 255,
         "a job fails that was running so often when its worker or process ended"),
     NUMBER("id_past_hours", id_past_hours, "24", 1, 8784,
         "how old the time in a new job's id may be"),

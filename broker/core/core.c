@@ -74,7 +74,8 @@ is_good(const struct mr_core_conf *conf)
            conf->watches_max && conf->watches_max < UINT32_C(1) << 28 &&
            conf->heartbeat_ms && conf->age_ms && conf->attempts_max &&
            conf->attempts_max <= MR_ATTEMPTS_MAX && conf->timeout_ms &&
-           conf->losses_max && conf->backoff_factor_percent >= MR_BACKOFF_FACTOR_MIN &&
+           conf->losses_max && conf->losses_max <= UINT8_MAX &&
+           conf->backoff_factor_percent >= MR_BACKOFF_FACTOR_MIN &&
            conf->backoff_factor_percent <= MR_BACKOFF_FACTOR_MAX &&
            conf->backoff_jitter_percent <= MR_BACKOFF_JITTER_MAX;
 }

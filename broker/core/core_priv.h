@@ -69,7 +69,8 @@ struct mr_job {
     uint32_t attempt;   /* highest number given */
     uint32_t peer;      /* SENT: who holds it */
     uint16_t queue, kind;
-    uint16_t attempts_max, failures, losses, permille;
+    uint16_t attempts_max, failures, permille;
+    uint8_t losses, near_losses; /* while it ran; while it was queued in a worker */
     uint16_t flags;
     uint16_t backoff_factor_percent; /* 0: as above */
     uint8_t backoff_jitter;          /* see MR_JITTER_NONE */
@@ -263,12 +264,16 @@ mr_u32_min(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* Was running when its worker or its process ended so often that it may be what ends them. A worker gets one such job at a
- * time: the others that were lost with it are not lost again because of it. */
+/* Was there when its worker or its process ended so often that it may be what ends them. A
+ * worker gets one such job at a time: the others that were lost with it are not lost again
+ * because of it. Those that were only queued count here, too: one that was taken for queued and
+ * ran is then not behind those that ran beside it, and parts from them in time. */
 static inline bool
 mr_job_is_suspect(const struct mr_core *core, const struct mr_job *job)
 {
-    return job->losses && job->losses * 2u >= core->conf.losses_max;
+    uint32_t seen = (uint32_t)job->losses + job->near_losses;
+
+    return seen && seen * 2u >= core->conf.losses_max;
 }
 
 /* Monotonic time of a wall time, by the difference of the clocks now. A later step of the wall

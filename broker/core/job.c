@@ -179,6 +179,22 @@ mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitte
 }
 
 void
+mr_job_set_history(
+    struct mr_core *core, uint32_t slot, const struct mr_stored_job *stored)
+{
+    struct mr_job *job = mr_job_at(core, slot);
+
+    job->attempt = stored->attempts;
+    job->failures = (uint16_t)mr_u32_min(stored->failures, UINT16_MAX);
+    job->losses = (uint8_t)mr_u32_min(stored->losses, UINT8_MAX);
+    job->near_losses = (uint8_t)mr_u32_min(stored->near_losses, UINT8_MAX);
+    if (stored->near_losses)
+        job->flags |= MR_JOB_AT_ONCE;
+    if (stored->retry_at_us)
+        job->due_us = mr_core_mono_of(core, stored->retry_at_us);
+}
+
+void
 mr_job_free(struct mr_core *core, uint32_t slot)
 {
     struct mr_job *job = mr_job_at(core, slot);

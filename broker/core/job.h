@@ -14,6 +14,10 @@
  */
 enum mr_status mr_job_new(struct mr_core *core, const struct mr_job_new *job,
     int64_t submitted_at_us, uint32_t *slot, const char **why) MR_MUST_CHECK;
+/* What its rows say of its attempts so far. */
+void mr_job_set_history(
+    struct mr_core *core, uint32_t slot, const struct mr_stored_job *stored);
+
 void mr_job_free(struct mr_core *core, uint32_t slot);
 
 void mr_job_move(struct mr_core *core, uint32_t slot, enum mr_job_state state);

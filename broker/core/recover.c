@@ -143,12 +143,8 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     job = mr_job_at(core, slot);
     if (is_absent)
         job->flags |= MR_JOB_ABSENT;
-    job->attempt = stored->attempts;
-    job->failures = (uint16_t)mr_u32_min(stored->failures, UINT16_MAX);
-    job->losses = (uint16_t)mr_u32_min(stored->losses, UINT16_MAX);
-    if (stored->retry_at_us)
-        job->due_us = mr_core_mono_of(core, stored->retry_at_us);
-    else if (from->run_at_us)
+    mr_job_set_history(core, slot, stored);
+    if (!stored->retry_at_us && from->run_at_us)
         job->due_us = mr_core_mono_of(core, from->run_at_us);
     if (is_adopted(core, slot))
         return MR_OK;

@@ -442,6 +442,15 @@ quarantine(struct mr_core *core, uint32_t slot, struct mr_span losses)
 }
 
 static void
+count_loss(struct mr_job *job)
+{
+    uint8_t *count = job->flags & MR_JOB_UNSTARTED ? &job->near_losses : &job->losses;
+
+    if (*count < UINT8_MAX && !MR_MUTANT(loss_uncounted))
+        ++*count;
+}
+
+static void
 on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
 {
     struct mr_job *job = mr_job_at(core, slot);
@@ -452,9 +461,8 @@ on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
                                                         : "lost with its worker"),
         .at_us = core->now.wall_us};
 
-    if ((job->flags & (MR_JOB_LOST | MR_JOB_UNSTARTED)) == MR_JOB_LOST &&
-        job->losses < UINT16_MAX && !MR_MUTANT(loss_uncounted))
-        job->losses++;
+    if (job->flags & MR_JOB_LOST)
+        count_loss(job);
     if (job->losses + (MR_MUTANT(quarantine_early) ? 1u : 0u) >= core->conf.losses_max &&
         !(job->flags & MR_JOB_CANCEL)) {
         quarantine(core, slot, losses);
@@ -526,14 +534,8 @@ compare_waiters(struct mr_core *core, uint32_t slot, uint64_t digest)
 static void
 adopt_history(struct mr_core *core, uint32_t slot, const struct mr_stored_job *stored)
 {
-    struct mr_job *job = mr_job_at(core, slot);
-
-    job->attempt = stored->attempts;
-    job->failures = (uint16_t)mr_u32_min(stored->failures, UINT16_MAX);
-    job->losses = (uint16_t)mr_u32_min(stored->losses, UINT16_MAX);
-    job->submitted_at_us = stored->submitted_at_us;
-    if (stored->retry_at_us)
-        job->due_us = mr_core_mono_of(core, stored->retry_at_us);
+    mr_job_set_history(core, slot, stored);
+    mr_job_at(core, slot)->submitted_at_us = stored->submitted_at_us;
     if (!mr_settle_exhausted(core, slot))
         mr_job_route(core, slot);
 }

@@ -139,10 +139,10 @@ say_supply(struct sentence *s)
         say_others(s);
     } else if (supply.with_suspect) {
         say(s,
-            "%u times its worker or its process ended while it ran, so it is sent alone: "
+            "%u times its worker or its process ended with it, so it is sent alone: "
             "it "
             "waits for a worker that has no other such job; one more worker would do",
-            (unsigned)s->job->losses);
+            (unsigned)s->job->losses + s->job->near_losses);
     } else if (supply.at_limit) {
         say(s, "the limit of kind ");
         say_kind(s);

@@ -28,6 +28,7 @@ enum {
     COL_ATTEMPTS,
     COL_FAILURES,
     COL_LOSSES,
+    COL_NEAR_LOSSES,
     COL_RETRY_AT,
     COL_TAKEN,            /* inbox: rows that were there */
     COL_WENT = COL_TAKEN, /* load: ids that were looked at, and the last of them */
@@ -62,6 +63,7 @@ take_job(const struct pg_result *row, int at, struct mr_stored_job *out)
         .attempts = (uint32_t)mr_bin_int(row, at, COL_ATTEMPTS),
         .failures = (uint32_t)mr_bin_int(row, at, COL_FAILURES),
         .losses = (uint32_t)mr_bin_int(row, at, COL_LOSSES),
+        .near_losses = (uint32_t)mr_bin_int(row, at, COL_NEAR_LOSSES),
         .retry_at_us = mr_bin_time(row, at, COL_RETRY_AT),
     };
 }

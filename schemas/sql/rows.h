@@ -72,10 +72,11 @@ struct mr_stored_job {
     struct mr_job_new job; /* payload empty unless asked for; options as stored */
     struct mr_span submitted_by;
     int64_t submitted_at_us;
-    uint32_t attempts;   /* highest attempt number recorded, snoozes included */
-    uint32_t failures;   /* attempts that count against attempts_max */
-    uint32_t losses;     /* lost or crashed ones that had started */
-    int64_t retry_at_us; /* of the latest attempt row; 0: none */
+    uint32_t attempts;    /* highest attempt number recorded, snoozes included */
+    uint32_t failures;    /* attempts that count against attempts_max */
+    uint32_t losses;      /* lost or crashed ones that had started */
+    uint32_t near_losses; /* lost ones that were only queued */
+    int64_t retry_at_us;  /* of the latest attempt row; 0: none */
 };
 
 /* A finished job, or one that exists at all. */

@@ -18,10 +18,12 @@
     "left join lateral (select max(attempt) as attempts, "                               \
     "count(*) filter (where outcome in (1, 3)) as failures, "                            \
     "count(*) filter (where outcome in (2, 5) and started_at is not null) as losses, "   \
+    "count(*) filter (where outcome = 2 and started_at is null) as near_losses, "        \
     "(array_agg(retry_at order by attempt desc))[1] as retry_at "                        \
     "from millrace.attempt where attempt.id = j.id) a on true "
 #define STORED_ATTEMPTS                                                                  \
-    "a.attempts, a.failures, a.losses, a.retry_at from millrace.job j " ATTEMPT_SUMS
+    "a.attempts, a.failures, a.losses, a.near_losses, a.retry_at from millrace.job "     \
+    "j " ATTEMPT_SUMS
 #define UNFINISHED "not exists (select from millrace.result r where r.id = j.id) "
 
 /* "offset 0" keeps the planner from making one large join of it: these run in workers' sessions,
@@ -142,7 +144,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         "went as materialized (select count(*) as n, "
         "(array_agg(id order by id desc))[1] as last from few) "
         "select " STORED_JOB ", case when $4 then j.payload end, a.attempts, a.failures, "
-        "a.losses, a.retry_at, went.n, went.last from went left join (few join lateral "
+        "a.losses, a.near_losses, a.retry_at, went.n, went.last from went left join (few "
+        "join lateral "
         "(select * from millrace.job j where j.id = few.id and j.shard = $1 "
         "and " UNFINISHED "offset 0) j on true) on true " ATTEMPT_SUMS "order by j.id",
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_UUID, MR_BIN_INT8, MR_BIN_BOOL, MR_BIN_UUID}},
@@ -170,7 +173,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         "first as (select id from fresh order by id limit 1), "
         "lowered as (update millrace.shard s set low_water = millrace.id_floor(first.id) "
         "from first where s.shard = $1 and s.low_water > first.id) "
-        "select " STORED_JOB ", j.payload, null::integer, null::bigint, null::bigint, "
+        "select " STORED_JOB
+        ", j.payload, null::integer, null::bigint, null::bigint, null::bigint, "
         "null::timestamptz, c.n from (select count(*) as n from taken) c "
         "left join fresh j on true order by j.id",
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_UUID, MR_BIN_INT8}},

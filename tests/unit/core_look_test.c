@@ -170,7 +170,7 @@ START_TEST(why_a_lost_job_waits)
     rig_tick(&rig);
     expect_why(&rig, bad, "attempt 3 is running");
     expect_why(&rig, good,
-        "2 times its worker or its process ended while it ran, so it is sent alone");
+        "2 times its worker or its process ended with it, so it is sent alone");
     rig_stop(&rig);
 }
 END_TEST

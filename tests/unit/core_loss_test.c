@@ -266,6 +266,39 @@ START_TEST(a_queued_one_is_never_quarantined)
 }
 END_TEST
 
+/* What ends workers is queued first and runs as soon as an older one is through, whose report
+ * gets lost with the worker: the older one looks guilty, and it does not. They part in time. */
+START_TEST(what_ran_beside_is_not_taken_for_it)
+{
+    struct rig rig;
+    struct mr_uuid ids[2]; /* the good, the bad */
+
+    rig_init(&rig);
+    rig.conf.losses_max = 3;
+    rig_start(&rig);
+    ids[0] = rig_ready(&rig);
+    ids[1] = rig_ready(&rig);
+    rig_worker(&rig, 2, 1, 2, NULL);
+    rig_tick(&rig);
+    lose(&rig, 2, ids, 2);
+    for (uint32_t loss = 2; rig_stats(&rig).quarantined == 0; loss++) {
+        ck_assert_uint_le(loss, 4);
+        rig_worker(&rig, 2, 2, 4, NULL);
+        rig_tick(&rig);
+        if (strcmp(rig_state(&rig, ids[0]), "running") == 0 &&
+            strcmp(rig_state(&rig, ids[1]), "ready") == 0) {
+            rig_report(&rig, 2, ids[0], loss, MR_DID_SUCCEED);
+            rig_tick(&rig);
+        }
+        lose(&rig, 2, ids, 2);
+    }
+    rig_commit(&rig);
+    ck_assert_uint_eq(rig_stats(&rig).succeeded, 1);
+    ck_assert_uint_eq(rig_stats(&rig).failed, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 /* After a restart of the broker a worker says what it has, newest first. */
 START_TEST(the_order_survives_a_restart_of_the_broker)
 {
@@ -471,6 +504,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_job_that_ends_workers_behind_others_is_found);
     tcase_add_test(tcase, what_was_reported_makes_room);
     tcase_add_test(tcase, a_queued_one_is_never_quarantined);
+    tcase_add_test(tcase, what_ran_beside_is_not_taken_for_it);
     tcase_add_test(tcase, the_order_survives_a_restart_of_the_broker);
     tcase_add_test(tcase, what_never_arrived_is_not_to_blame);
     tcase_add_test(tcase, the_reason_of_a_quarantine_is_whole);

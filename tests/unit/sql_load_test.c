@@ -163,6 +163,7 @@ START_TEST(attempts_are_summed_up)
     ck_assert_uint_eq(seen.jobs[0].attempts, 6);
     ck_assert_uint_eq(seen.jobs[0].failures, 2);
     ck_assert_uint_eq(seen.jobs[0].losses, 2);
+    ck_assert_uint_eq(seen.jobs[0].near_losses, 1);
     ck_assert_int_eq(seen.jobs[0].retry_at_us, INT64_C(1645557742000005));
 }
 END_TEST
