@@ -338,12 +338,13 @@ SEED ?= 1
 SEEDS ?= 20
 MINUTES ?= 2
 FAULTS ?=
+PROXY ?=
 CHAOS_JOBS ?= 60000
 chaos: deps
 	$(Q)$(AGAIN) chaos-built
 chaos-built: all $(CHAOS) $(LOADABLE)
 	$(Q)$(B)/tests/chaos/chaos --seed $(SEED) --minutes $(MINUTES) --jobs $(CHAOS_JOBS) \
-	    --faults '$(FAULTS)'
+	    --faults '$(FAULTS)' $(if $(PROXY),--proxy)
 chaos-long: deps
 	$(Q)$(AGAIN) chaos-long-built
 chaos-long-built: all $(CHAOS) $(LOADABLE)

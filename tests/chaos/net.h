@@ -66,8 +66,8 @@ enum mr_status mr_net_serve_database(
 /* From now on children start there. */
 void mr_net_enter(struct mr_net *net, enum mr_place place);
 
-/* `variant`: with proxies a cut is silence, a reset of all connections, or delay. Returns what was
- * done, in a word or two. */
+/* `variant`: with proxies a cut is silence, a reset of all connections, delay, or every message
+ * twice. Returns what was done, in a word or two. */
 const char *mr_net_cut(struct mr_net *net, enum mr_link link, uint32_t variant);
 void mr_net_heal(struct mr_net *net, enum mr_link link);
 

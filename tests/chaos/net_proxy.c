@@ -36,6 +36,8 @@ set_doors(struct mr_net *net, uint16_t front, uint16_t back)
     for (int i = 0; i < MR_LINKS; i++)
         board->doors[i].port = mr_proc_free_port();
     for (int i = 0; i < MR_HOSTS; i++) {
+        board->doors[MR_LINK_WORKERS_0 + i].is_zmtp = true;
+        board->doors[MR_LINK_CLIENTS_0 + i].is_zmtp = true;
         board->doors[MR_LINK_WORKERS_0 + i].to_port = back;
         board->doors[MR_LINK_CLIENTS_0 + i].to_port = front;
         board->doors[MR_LINK_WORKERS_0_DB + i].to_port = port_of(net->proxy, MR_LINK_DB);
@@ -151,10 +153,11 @@ mr_net_proxy_cut(struct mr_net *net, enum mr_link link, uint32_t variant)
         enum mr_proxy_mode mode;
         const char *words;
     } modes[] = {{MR_PROXY_HOLD, "silence"}, {MR_PROXY_RESET, "reset"},
-        {MR_PROXY_HOLD, "silence"}, {MR_PROXY_DELAY, "delay"}};
-    uint32_t i = variant % 4;
+        {MR_PROXY_DELAY, "delay"}, {MR_PROXY_TWICE, "everything twice"}};
+    struct mr_proxy_door *door = &net->proxy->board->doors[link];
+    uint32_t i = variant % (door->is_zmtp ? 4 : 3);
 
-    atomic_store(&net->proxy->board->doors[link].mode, modes[i].mode);
+    atomic_store(&door->mode, modes[i].mode);
     return modes[i].words;
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "schemas/base/clock.h"
+#include "tests/chaos/copier.h"
 
 enum { CALLS_MAX = 600, PIECE_BYTES = 32768, LOOK_MS = 10, BACKLOG = 128 };
 
@@ -24,7 +25,8 @@ struct pipe {
     size_t n, sent;
     int64_t due_us;
     bool is_over; /* `from` has ended */
-    char bytes[PIECE_BYTES];
+    struct mr_copier copier;
+    uint8_t bytes[2 * PIECE_BYTES];
 };
 
 struct call {
@@ -110,7 +112,7 @@ accept_one(struct proxy *proxy, uint32_t door)
     other = mode_of(proxy, door) == MR_PROXY_RESET || proxy->count == CALLS_MAX
                 ? -1
                 : connect_to(&proxy->board->doors[door]);
-    call = other >= 0 ? malloc(sizeof *call) : NULL;
+    call = other >= 0 ? calloc(1, sizeof *call) : NULL;
     if (!call) {
         reset(fd);
         if (other >= 0)
@@ -122,8 +124,6 @@ accept_one(struct proxy *proxy, uint32_t door)
     call->door = door;
     call->there.from = call->back.to = fd;
     call->there.to = call->back.from = other;
-    call->there.n = call->there.sent = call->back.n = call->back.sent = 0;
-    call->there.is_over = call->back.is_over = false;
     proxy->calls[proxy->count++] = call;
 }
 
@@ -138,25 +138,39 @@ hang_up(struct proxy *proxy, uint32_t i)
     proxy->calls[i] = proxy->calls[--proxy->count];
 }
 
+/* The next piece. False: the connection is broken. */
+static bool
+take(struct pipe *pipe, int mode, bool is_zmtp, int64_t now_us)
+{
+    static uint8_t piece[PIECE_BYTES];
+    ssize_t n = recv(pipe->from, piece, sizeof piece, 0);
+
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    pipe->is_over = n == 0;
+    pipe->sent = 0;
+    pipe->due_us =
+        now_us + (mode == MR_PROXY_DELAY ? MR_PROXY_DELAY_MS * INT64_C(1000) : 0);
+    if (pipe->is_over)
+        (void)shutdown(pipe->to, SHUT_WR);
+    pipe->n = (size_t)n;
+    if (is_zmtp)
+        pipe->n = mr_copier_pass(
+            &pipe->copier, piece, (size_t)n, pipe->bytes, mode == MR_PROXY_TWICE);
+    else
+        memcpy(pipe->bytes, piece, (size_t)n);
+    return true;
+}
+
 /* False: the connection is broken. */
 static bool
-pump(struct pipe *pipe, int mode)
+pump(struct pipe *pipe, int mode, bool is_zmtp)
 {
     int64_t now_us = mr_clock_now().mono_us;
     ssize_t n;
 
-    if (pipe->n == 0 && !pipe->is_over) {
-        n = recv(pipe->from, pipe->bytes, sizeof pipe->bytes, 0);
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR;
-        pipe->is_over = n == 0;
-        pipe->n = (size_t)n;
-        pipe->sent = 0;
-        pipe->due_us =
-            now_us + (mode == MR_PROXY_DELAY ? MR_PROXY_DELAY_MS * INT64_C(1000) : 0);
-        if (pipe->is_over)
-            (void)shutdown(pipe->to, SHUT_WR);
-    }
+    if (pipe->n == 0 && !pipe->is_over && !take(pipe, mode, is_zmtp, now_us))
+        return false;
     if (pipe->n == 0 || pipe->due_us > now_us)
         return true;
     n = send(pipe->to, pipe->bytes + pipe->sent, pipe->n - pipe->sent, MSG_NOSIGNAL);
@@ -176,10 +190,12 @@ serve_calls(struct proxy *proxy)
     while (i < proxy->count) {
         struct call *call = proxy->calls[i];
         int mode = mode_of(proxy, call->door);
+        bool is_zmtp = proxy->board->doors[call->door].is_zmtp;
         bool is_well = mode != MR_PROXY_RESET;
 
         if (is_well && mode != MR_PROXY_HOLD)
-            is_well = pump(&call->there, mode) && pump(&call->back, mode) &&
+            is_well = pump(&call->there, mode, is_zmtp) &&
+                      pump(&call->back, mode, is_zmtp) &&
                       !(call->there.is_over && call->back.is_over);
         if (is_well)
             i++;

@@ -7,6 +7,7 @@
 #define MR_CHAOS_PROXY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define MR_PROXY_DOORS_MAX 8
@@ -16,6 +17,7 @@ enum mr_proxy_mode {
     MR_PROXY_HOLD,  /* nothing passes, nothing is lost: it arrives when the door opens */
     MR_PROXY_RESET, /* connections are reset, new ones too */
     MR_PROXY_DELAY, /* each piece waits MR_PROXY_DELAY_MS */
+    MR_PROXY_TWICE, /* each message passes twice; not where ZMTP is not spoken */
 };
 
 #define MR_PROXY_DELAY_MS 150
@@ -23,6 +25,7 @@ enum mr_proxy_mode {
 struct mr_proxy_door {
     uint16_t port, to_port; /* of 127.0.0.1; to_port 0: to the socket at `path` */
     char path[100];
+    bool is_zmtp;
     _Atomic int mode;
 };
 
