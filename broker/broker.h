@@ -38,7 +38,7 @@ struct mr_counters {
 
 /* door.h; by enum mr_side. */
 struct mr_door {
-    void *events;      /* of the socket: somebody could not be let in */
+    void *events;      /* of the socket: one was lost, or could not be let in */
     int64_t reopen_us; /* 0: it listens */
 };
 

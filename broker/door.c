@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define CLOSED_US 500000
+#define PROBE_US 10000
 #define ENDPOINT_BYTES 256
 
 static const char *const names[2] = {[MR_FRONT] = "front", [MR_BACK] = "back"};
@@ -19,7 +20,8 @@ watch(void *context, void *socket, const char *name, void **out)
 
     (void)snprintf(endpoint, sizeof endpoint, "inproc://door-%s", name);
     *out = NULL;
-    if (zmq_socket_monitor(socket, endpoint, ZMQ_EVENT_ACCEPT_FAILED) != 0)
+    if (zmq_socket_monitor(
+            socket, endpoint, ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED) != 0)
         return MR_NO_MEMORY;
     *out = zmq_socket(context, ZMQ_PAIR);
     return *out && zmq_connect(*out, endpoint) == 0 ? MR_OK : MR_NO_MEMORY;
@@ -54,16 +56,25 @@ mr_door_close(struct mr_broker *broker)
     }
 }
 
-/* True if somebody could not be let in since the last look. */
-static bool
-has_failed(const struct mr_door *door)
+/* What has happened since the last look, as ZMQ_EVENT_*. */
+static uint16_t
+read_events(const struct mr_door *door)
 {
     char frame[ENDPOINT_BYTES];
-    bool has = false;
+    uint16_t seen = 0;
+    bool is_first = true; /* frame of an event: its number; then the endpoint */
+    int n;
 
-    while (zmq_recv(door->events, frame, sizeof frame, ZMQ_DONTWAIT) >= 0)
-        has = true;
-    return has;
+    while ((n = zmq_recv(door->events, frame, sizeof frame, ZMQ_DONTWAIT)) >= 0) {
+        uint16_t event;
+
+        if (is_first && n >= (int)sizeof event) {
+            memcpy(&event, frame, sizeof event);
+            seen |= event;
+        }
+        is_first = !is_first;
+    }
+    return seen;
 }
 
 typedef int (*each_fn)(void *socket, const char *endpoint);
@@ -87,8 +98,13 @@ look(struct mr_broker *broker, enum mr_side side)
     struct mr_door *door = &broker->doors[side];
     void *socket = broker->sockets[side];
     int64_t now = broker->now.mono_us;
+    uint16_t seen = read_events(door);
 
-    if (has_failed(door) && !door->reopen_us) {
+    /* Who it was libzmq does not tell: all that hold jobs are tried, once the pipe is gone. */
+    if (side == MR_BACK && seen & ZMQ_EVENT_DISCONNECTED &&
+        now >= broker->forgives_until_us && broker->probe_us > now + PROBE_US)
+        broker->probe_us = now + PROBE_US;
+    if (seen & ZMQ_EVENT_ACCEPT_FAILED && !door->reopen_us) {
         mr_log(MR_LOG_WARN, "no-descriptors",
             "side=%s why=\"no peer can be let in\" todo=\"raise the limit of open files "
             "(ulimit -n), or let fewer connect\"",

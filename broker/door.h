@@ -1,5 +1,6 @@
 /*
- * What to do when the process has no file descriptor left for a peer that knocks: libzmq would try
+ * What libzmq tells of connections. A lost one makes us look at once which worker it was. And what
+ * to do when the process has no file descriptor left for a peer that knocks: libzmq would try
  * to let it in again and again, with a whole processor. So the listening end is taken away for
  * a moment; those who are connected see nothing of it, others try again by themselves. The
  * loop's thread.
