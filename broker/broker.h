@@ -36,12 +36,6 @@ struct mr_counters {
 
 #define MR_BOUND_BYTES 1024
 
-/* door.h; by enum mr_side. */
-struct mr_door {
-    void *events;      /* of the socket: one was lost, or could not be let in */
-    int64_t reopen_us; /* 0: it listens */
-};
-
 struct mr_broker {
     const struct mr_settings *settings;
     struct mr_core *core;
@@ -52,8 +46,8 @@ struct mr_broker {
     struct mr_mailbox *answers; /* of the writer */
     void *sockets[2];           /* by enum mr_side */
     char bound[2][MR_BOUND_BYTES];
-    struct mr_door doors[2];
-    int signals; /* signalfd */
+    void *door_events[2]; /* what libzmq tells of their connections */
+    int signals;          /* signalfd */
     struct mr_uuid instance;
     uint64_t epoch;
     enum mr_phase phase;
@@ -61,6 +55,7 @@ struct mr_broker {
     int64_t drain_until_us, probe_us, scold_window_us;
     int64_t due_us;            /* when the next turn should begin, 0: before the first */
     int64_t forgives_until_us; /* till then, peers that cannot be reached are kept */
+    int64_t complain_us;       /* not sooner about file descriptors */
     uint32_t scolds;           /* answers to strangers in this second */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;
     struct mr_counters counters;

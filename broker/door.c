@@ -6,8 +6,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
-#define CLOSED_US 500000
+#define COMPLAIN_US 10000000
 #define PROBE_US 10000
 #define ENDPOINT_BYTES 256
 
@@ -21,7 +23,7 @@ watch(void *context, void *socket, const char *name, void **out)
     (void)snprintf(endpoint, sizeof endpoint, "inproc://door-%s", name);
     *out = NULL;
     if (zmq_socket_monitor(
-            socket, endpoint, ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED) != 0)
+            socket, endpoint, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) != 0)
         return MR_NO_MEMORY;
     *out = zmq_socket(context, ZMQ_PAIR);
     return *out && zmq_connect(*out, endpoint) == 0 ? MR_OK : MR_NO_MEMORY;
@@ -31,9 +33,8 @@ enum mr_status
 mr_door_open(struct mr_broker *broker, void *context)
 {
     for (int side = 0; side < 2; side++) {
-        struct mr_door *door = &broker->doors[side];
-
-        if (watch(context, broker->sockets[side], names[side], &door->events))
+        if (watch(
+                context, broker->sockets[side], names[side], &broker->door_events[side]))
             return MR_NO_MEMORY;
     }
     return MR_OK;
@@ -45,87 +46,85 @@ mr_door_close(struct mr_broker *broker)
     int linger_ms = 0;
 
     for (int side = 0; side < 2; side++) {
-        struct mr_door *door = &broker->doors[side];
+        void *events = broker->door_events[side];
 
-        if (!door->events)
+        if (!events)
             continue;
         (void)zmq_socket_monitor(broker->sockets[side], NULL, 0);
-        (void)zmq_setsockopt(door->events, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-        (void)zmq_close(door->events);
-        door->events = NULL;
+        (void)zmq_setsockopt(events, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+        (void)zmq_close(events);
+        broker->door_events[side] = NULL;
     }
 }
 
-/* What has happened since the last look, as ZMQ_EVENT_*. */
-static uint16_t
-read_events(const struct mr_door *door)
-{
-    char frame[ENDPOINT_BYTES];
-    uint16_t seen = 0;
-    bool is_first = true; /* frame of an event: its number; then the endpoint */
-    int n;
-
-    while ((n = zmq_recv(door->events, frame, sizeof frame, ZMQ_DONTWAIT)) >= 0) {
-        uint16_t event;
-
-        if (is_first && n >= (int)sizeof event) {
-            memcpy(&event, frame, sizeof event);
-            seen |= event;
-        }
-        is_first = !is_first;
-    }
-    return seen;
-}
-
-typedef int (*each_fn)(void *socket, const char *endpoint);
-
-/* False if one of the endpoints could not be done. */
+/* The kernel gives the lowest number that is free: a high one says how many are taken. Workers
+ * may go further than front ends; what nobody gets is for the database and for files. */
 static bool
-for_each(void *socket, const char *bound, each_fn fn)
+is_one_of_the_last(enum mr_side side, int fd)
 {
-    const char *rest = bound;
-    char endpoint[ENDPOINT_BYTES];
-    bool is_good = true;
+    static const struct {
+        rlim_t part, most;
+    } kept[2] = {[MR_FRONT] = {8, 64}, [MR_BACK] = {16, 32}};
+    struct rlimit limit;
+    rlim_t n;
 
-    while (mr_settings_next_endpoint(&rest, endpoint, sizeof endpoint))
-        is_good = fn(socket, endpoint) == 0 && is_good;
-    return is_good;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return false;
+    n = limit.rlim_cur / kept[side].part;
+    n = n < kept[side].most ? n : kept[side].most;
+    return (rlim_t)fd + n >= limit.rlim_cur;
 }
 
-static int64_t
+static void
+show_out(struct mr_broker *broker, enum mr_side side, int fd)
+{
+    /* Should it have left meanwhile, and another have its number: that one comes again, too. */
+    (void)shutdown(fd, SHUT_RDWR);
+    if (broker->now.mono_us < broker->complain_us)
+        return;
+    broker->complain_us = broker->now.mono_us + COMPLAIN_US;
+    mr_log(MR_LOG_WARN, "no-descriptors",
+        "side=%s why=\"hardly any file descriptor is left; new peers are sent away\" "
+        "todo=\"raise the limit of open files (ulimit -n), or let fewer connect\"",
+        names[side]);
+}
+
+static void
+on_event(struct mr_broker *broker, enum mr_side side, uint16_t event, int value)
+{
+    int64_t soon_us = broker->now.mono_us + PROBE_US;
+
+    if (event == ZMQ_EVENT_ACCEPTED && is_one_of_the_last(side, value))
+        show_out(broker, side, value);
+    /* Who it was libzmq does not tell: all that hold jobs are tried, once the pipe is gone. */
+    if (event == ZMQ_EVENT_DISCONNECTED && side == MR_BACK &&
+        broker->now.mono_us >= broker->forgives_until_us && broker->probe_us > soon_us)
+        broker->probe_us = soon_us;
+}
+
+/* Two frames: number and value of the event; the endpoint. */
+static void
 look(struct mr_broker *broker, enum mr_side side)
 {
-    struct mr_door *door = &broker->doors[side];
-    void *socket = broker->sockets[side];
-    int64_t now = broker->now.mono_us;
-    uint16_t seen = read_events(door);
+    void *events = broker->door_events[side];
+    char frame[ENDPOINT_BYTES];
+    int n;
 
-    /* Who it was libzmq does not tell: all that hold jobs are tried, once the pipe is gone. */
-    if (side == MR_BACK && seen & ZMQ_EVENT_DISCONNECTED &&
-        now >= broker->forgives_until_us && broker->probe_us > now + PROBE_US)
-        broker->probe_us = now + PROBE_US;
-    if (seen & ZMQ_EVENT_ACCEPT_FAILED && !door->reopen_us) {
-        mr_log(MR_LOG_WARN, "no-descriptors",
-            "side=%s why=\"no peer can be let in\" todo=\"raise the limit of open files "
-            "(ulimit -n), or let fewer connect\"",
-            names[side]);
-        (void)for_each(socket, broker->bound[side], zmq_unbind);
-        door->reopen_us = now + CLOSED_US;
-    } else if (door->reopen_us && now >= door->reopen_us) {
-        /* Listening needs a descriptor, too. All or none: then all are tried again. */
-        bool is_open = for_each(socket, broker->bound[side], zmq_bind);
+    while ((n = zmq_recv(events, frame, sizeof frame, ZMQ_DONTWAIT)) >= 0) {
+        uint16_t event;
+        int32_t value;
 
-        if (!is_open)
-            (void)for_each(socket, broker->bound[side], zmq_unbind);
-        door->reopen_us = is_open ? 0 : now + CLOSED_US;
+        if (n != (int)(sizeof event + sizeof value))
+            continue;
+        memcpy(&event, frame, sizeof event);
+        memcpy(&value, frame + sizeof event, sizeof value);
+        on_event(broker, side, event, value);
     }
-    return door->reopen_us ? door->reopen_us : INT64_MAX;
 }
 
-int64_t
+void
 mr_door_look(struct mr_broker *broker)
 {
-    int64_t front = look(broker, MR_FRONT), back = look(broker, MR_BACK);
-
-    return front < back ? front : back;
+    look(broker, MR_FRONT);
+    look(broker, MR_BACK);
 }

@@ -192,7 +192,7 @@ look_at_clock(struct mr_broker *broker)
 static int64_t
 turn(struct mr_broker *broker)
 {
-    int64_t next, door_us;
+    int64_t next;
     bool has_more, may_reap;
 
     broker->now = mr_clock_now();
@@ -200,7 +200,7 @@ turn(struct mr_broker *broker)
     look_at_clock(broker);
     may_reap = broker->now.mono_us >= broker->forgives_until_us;
     take_signals(broker);
-    door_us = mr_door_look(broker);
+    mr_door_look(broker);
     has_more = take_in(broker, MR_FRONT);
     has_more = take_in(broker, MR_BACK) || has_more;
     mr_errand_collect(broker->errand);
@@ -221,7 +221,6 @@ turn(struct mr_broker *broker)
     if (broker->phase == MR_PHASE_DRAINING)
         next = sooner(next, broker->drain_until_us);
     next = sooner(next, broker->probe_us);
-    next = sooner(next, door_us);
     return sooner(next, mr_errand_next_us(broker->errand));
 }
 
@@ -233,8 +232,8 @@ sleep_until(struct mr_broker *broker, int64_t next_us)
         {.socket = broker->sockets[MR_BACK], .events = ZMQ_POLLIN},
         {.fd = mr_mailbox_fd(broker->answers), .events = ZMQ_POLLIN},
         {.fd = broker->signals, .events = ZMQ_POLLIN},
-        {.socket = broker->doors[MR_FRONT].events, .events = ZMQ_POLLIN},
-        {.socket = broker->doors[MR_BACK].events, .events = ZMQ_POLLIN},
+        {.socket = broker->door_events[MR_FRONT], .events = ZMQ_POLLIN},
+        {.socket = broker->door_events[MR_BACK], .events = ZMQ_POLLIN},
     };
     int64_t left_us = next_us - mr_clock_now().mono_us;
 
