@@ -15,7 +15,7 @@
 #include "schemas/sql/pg.h"
 
 #define MR_CHAOS_ROWS_MAX 32
-#define MR_CHAOS_FIGURES_MAX 64
+#define MR_CHAOS_FIGURES_MAX 128
 #define MR_CHAOS_STORY_BYTES_MAX 16384
 
 /* What a run must have seen to count as a test (C11). */
