@@ -1,7 +1,5 @@
 #include "schemas/sql/pg_priv.h"
 
-#include "schemas/base/mutant.h"
-
 #include <string.h>
 
 #include <libpq-fe.h>
@@ -68,21 +66,6 @@ read_sync(struct mr_pipe *pipe)
     PQclear(result);
 }
 
-/* Mutants: what was sent counts, whatever became of its sync. */
-static bool
-is_good_enough(const struct mr_pipe *pipe)
-{
-    bool is_commit = false, is_finish = false;
-
-    for (int i = 0; i < pipe->count; i++) {
-        is_commit |= pipe->stmts[i] == MR_STMT_COMMIT;
-        is_finish |=
-            pipe->stmts[i] == MR_STMT_FINISH || pipe->stmts[i] == MR_STMT_FINISH_MANY;
-    }
-    return is_commit && pipe->status == MR_STORE_DOWN &&
-           (is_finish ? MR_MUTANT(done_on_ok) : MR_MUTANT(ack_on_ok));
-}
-
 enum mr_status
 mr_pg_pipe_run(struct mr_pipe *pipe)
 {
@@ -105,8 +88,6 @@ mr_pg_pipe_run(struct mr_pipe *pipe)
         read_sync(pipe);
     else if (pipe->status != MR_FENCED)
         pipe->status = mr_pg_fail(pg, NULL, "connection lost", pipe->err);
-    if (is_good_enough(pipe))
-        return MR_OK;
     if (!mr_pg_is_alive(pg))
         return pipe->status;
     if (!PQexitPipelineMode(pg->conn)) {

@@ -49,6 +49,18 @@ static const char *const tables[] = {
     "and query = 'commit' and pid <> pg_backend_pid() loop "
     "perform pg_terminate_backend(prey); n := n + 1; end loop; end loop; "
     "return n; end $$",
+    /* A backend of the broker that is committing, if one is seen in time; else any. */
+    "create function chaos_aim(ms integer) returns integer language plpgsql as "
+    "$$ declare until timestamptz := clock_timestamp() + ms * interval '1 ms'; "
+    "prey integer; begin "
+    "while clock_timestamp() < until loop "
+    "perform pg_stat_clear_snapshot(); "
+    "select pid into prey from pg_stat_activity where state = 'active' "
+    "and query = 'commit' and application_name like 'millrace broker %'; "
+    "if found then return prey; end if; end loop; "
+    "select pid into prey from pg_stat_activity where backend_type = 'client backend' "
+    "and pid <> pg_backend_pid() order by state = 'active' desc, random() limit 1; "
+    "return prey; end $$",
     NULL};
 
 struct mr_pg *

@@ -12,6 +12,7 @@
 
 #define LATE_US 100000 /* one that nobody could suffer is tried again after that */
 #define HUNT_SQL "select chaos_hunt(150, 5)"
+#define AIM_SQL "select chaos_aim(150)"
 
 static int64_t
 now_us(void)
@@ -143,13 +144,11 @@ heal_crash(struct mr_faults *faults, struct mr_strike *strike)
     crew->is_db_halted = false;
 }
 
-/* One backend of a worker or of the broker: the server ends all of them and recovers. */
+/* One backend, the broker's at its COMMIT if possible: the server ends all of them and recovers. */
 static bool
 fire_panic(struct mr_faults *faults, struct mr_strike *strike)
 {
-    int64_t pid = mr_crew_int(faults->crew,
-        "select pid from pg_stat_activity where backend_type = 'client backend' "
-        "and pid <> pg_backend_pid() order by state = 'active' desc, random() limit 1");
+    int64_t pid = mr_crew_int(faults->crew, AIM_SQL);
 
     if (pid <= 1)
         return false;
