@@ -37,7 +37,7 @@ set_up(void)
     rig_open(&rig);
     for (size_t i = 0; i < sizeof sqls / sizeof *sqls; i++)
         ck_ok(mr_pg_run(rig.pg, sqls[i], 0, NULL, NULL, &err), err);
-    rig_broker(&rig, (const char *const[]){"--losses-max", "1000", NULL});
+    rig_broker(&rig, (const char *const[]){"--losses-max", "255", NULL});
     rig_worker(&rig, 0, 2,
         (const char *const[]){"--load", rig_program("tests/loadable/mix.so"), "--isolate",
             "mix.transfer,mix.child", NULL});
