@@ -510,6 +510,15 @@ give_first(struct mr_errand *errand, struct lane *lane)
     mr_writer_give(errand->broker->writer, task);
 }
 
+static void
+give_load(struct mr_errand *errand)
+{
+    if (errand->parked || errand->loads.is_away || !errand->loads.first)
+        return;
+    mr_core_load_asks(errand->broker->core);
+    give_first(errand, &errand->loads);
+}
+
 /* One sweep at a time, none while rows wait for room. */
 static void
 give_sweep(struct mr_errand *errand)
@@ -534,8 +543,7 @@ mr_errand_dispatch(struct mr_errand *errand)
     give_first(errand, &errand->commits);
     give_first(errand, &errand->finds);
     give_first(errand, &errand->reads);
-    if (!errand->parked)
-        give_first(errand, &errand->loads);
+    give_load(errand);
     give_sweep(errand);
 }
 

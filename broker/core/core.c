@@ -21,6 +21,7 @@
 #define READ_ROOM_MIN (UINT64_C(8) * MR_PAYLOAD_BYTES_MAX)
 /* Outcomes may wait for their commit beside submits. */
 #define CLAIMS_MAX 65536u
+#define ENDED_MAX 65536u
 #define DONE_SLIPS (16u * MR_ITEMS_PER_MESSAGE_MAX)
 #define TIMERS_PER_TICK 100000
 #define CELLS_MAX (UINT32_C(1) << 26)
@@ -134,7 +135,9 @@ new_peers(struct mr_core *core)
              &core->watchers, conf->watches_max, sizeof(struct mr_watcher))) ||
         (status = mr_ids_init(&core->watch_ids, &core->watchers, conf->hash_key)) ||
         (status = mr_slab_init(&core->claims, CLAIMS_MAX, sizeof(struct mr_claim))) ||
-        (status = mr_ids_init(&core->claim_ids, &core->claims, conf->hash_key)))
+        (status = mr_ids_init(&core->claim_ids, &core->claims, conf->hash_key)) ||
+        (status = mr_slab_init(&core->ended, ENDED_MAX, sizeof(struct mr_ended))) ||
+        (status = mr_ids_init(&core->ended_ids, &core->ended, conf->hash_key)))
         return status;
     core->peers_max = conf->workers_max + conf->clients_max;
     core->peers = calloc(core->peers_max, sizeof *core->peers);
@@ -228,6 +231,8 @@ mr_core_destroy(struct mr_core **out)
     mr_ids_fini(&core->watch_ids);
     mr_slab_fini(&core->claims);
     mr_ids_fini(&core->claim_ids);
+    mr_slab_fini(&core->ended);
+    mr_ids_fini(&core->ended_ids);
     free(core->verdicts);
     free(core);
     *out = NULL;
@@ -401,6 +406,13 @@ mr_core_load_done(struct mr_core *core, struct mr_now now)
     mr_core_load_begins(core, now);
     core->is_loading = core->is_partial = false;
     mr_recover_forget_claims(core);
+    mr_recover_forget_ended(core);
+}
+
+void
+mr_core_load_asks(struct mr_core *core)
+{
+    mr_recover_forget_ended(core);
 }
 
 bool

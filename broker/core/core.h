@@ -195,8 +195,10 @@ void mr_core_stored(
 /* At start: load_begins, each unfinished job, load_done. Until grace_ms after its beginning nothing
  * is handed out, so that workers can say what they hold. Then what is loaded runs, although more
  * may be to come; a job that a worker holds is fetched when it says so. Without load_begins
- * the grace begins with load_done. */
+ * the grace begins with load_done. load_asks: rows are read from now on, and all that were read
+ * before have been given; a job that ends meanwhile is not made unfinished by its row. */
 void mr_core_load_begins(struct mr_core *core, struct mr_now now);
+void mr_core_load_asks(struct mr_core *core);
 void mr_core_load_done(struct mr_core *core, struct mr_now now);
 
 /* Nothing is taken or handed out yet. */

@@ -192,6 +192,10 @@ struct mr_claim {
     bool is_asked; /* the database has been asked for the job */
 };
 
+struct mr_ended {
+    struct mr_uuid id; /* first: the key */
+};
+
 /* The message that is being taken in. */
 struct mr_intake {
     uint32_t peer, receipt, flags, taken;
@@ -244,6 +248,10 @@ struct mr_core {
     int64_t store_back_us;  /* results that waited for the database are stored by then */
     struct mr_slab claims;
     struct mr_ids claim_ids;
+    struct mr_slab
+        ended; /* ids that ended while rows were on their way from the database */
+    struct mr_ids ended_ids;
+    bool ended_is_full; /* some more have */
 };
 
 static inline struct mr_job *

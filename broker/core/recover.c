@@ -111,6 +111,46 @@ is_adopted(struct mr_core *core, uint32_t slot)
     return true;
 }
 
+/* ---- ends: of jobs whose rows may be on their way ------------------------------------------------ */
+
+void
+mr_recover_note_end(struct mr_core *core, struct mr_uuid id)
+{
+    uint32_t slot;
+
+    if (!core->is_partial || mr_ids_find(&core->ended_ids, &id))
+        return;
+    slot = mr_slab_take(&core->ended);
+    if (!slot) {
+        core->ended_is_full = true;
+        return;
+    }
+    ((struct mr_ended *)mr_slab_at(&core->ended, slot))->id = id;
+    mr_ids_add(&core->ended_ids, slot);
+}
+
+void
+mr_recover_forget_ended(struct mr_core *core)
+{
+    for (uint32_t slot = core->ended.fresh; slot > 0 && core->ended.used > 0; slot--) {
+        const struct mr_ended *ended = mr_slab_at(&core->ended, slot);
+
+        if (mr_ids_find(&core->ended_ids, &ended->id) != slot)
+            continue;
+        mr_ids_remove(&core->ended_ids, slot);
+        mr_slab_give(&core->ended, slot);
+    }
+    core->ended_is_full = false;
+}
+
+/* Too much has ended to know whether this one has. */
+static void
+ask_for_end(struct mr_core *core, uint32_t slot)
+{
+    mr_job_move(core, slot, MR_JOB_CHECKING);
+    mr_say_find(core, mr_job_at(core, slot)->id);
+}
+
 /* ---- rows ---------------------------------------------------------------------------------------- */
 
 enum mr_status
@@ -128,6 +168,8 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     /* What is being stored under this id may be refused, because of this row. */
     if (slot)
         return mr_job_at(core, slot)->state == MR_JOB_STORING ? MR_BUSY : MR_OK;
+    if (mr_ids_find(&core->ended_ids, &from->id))
+        return MR_OK;
     if (core->is_loading && ((MR_MUTANT(recovery_skips) && from->id.b[15] % 8 == 0) ||
                                 (MR_MUTANT(retry_forgotten) && stored->retry_at_us)))
         return MR_OK;
@@ -150,6 +192,8 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         return MR_OK;
     if (core->is_loading)
         mr_job_move(core, slot, MR_JOB_RECOVERED);
+    else if (core->ended_is_full)
+        ask_for_end(core, slot);
     else if (!mr_settle_exhausted(core, slot))
         mr_job_route(core, slot);
     return MR_OK;

@@ -28,6 +28,10 @@ void mr_recover_forget_claims(struct mr_core *core);
 void mr_recover_fetched(
     struct mr_core *core, struct mr_uuid id, const struct mr_stored_job *stored);
 
+/* An end was told, or is known. Its row may be on its way here, read before that. */
+void mr_recover_note_end(struct mr_core *core, struct mr_uuid id);
+void mr_recover_forget_ended(struct mr_core *core);
+
 /* The grace is over: RECOVERED jobs that nobody claimed run again. A part of them in each
  * call; true if there are more. */
 bool mr_recover_release(struct mr_core *core);

@@ -1,6 +1,7 @@
 #include "broker/core/watch.h"
 
 #include "broker/core/job.h"
+#include "broker/core/recover.h"
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
 #include "schemas/base/mutant.h"
@@ -129,6 +130,8 @@ mr_watch_close(struct mr_core *core, const struct mr_event *event)
     struct mr_uuid id = event->id;
     uint32_t slot;
 
+    if (event->type == MR_EVENT_FINISHED)
+        mr_recover_note_end(core, id);
     while ((slot = mr_ids_find(&core->watch_ids, &id)) != 0) {
         const struct mr_watcher *watcher = watcher_at(core, slot);
 

@@ -240,8 +240,11 @@ sim_writer_dispatch(struct sim *sim)
     give_first(sim, SIM_COMMIT_ROWS);
     give_first(sim, SIM_FIND);
     give_first(sim, SIM_READ);
-    if (!sim->broker.parked_count)
+    if (!sim->broker.parked_count && !sim->broker.is_away[SIM_LOAD]) {
+        if (sim->broker.filled[SIM_LOAD])
+            mr_core_load_asks(sim->broker.core);
         give_first(sim, SIM_LOAD);
+    }
     give_sweep(sim);
 }
 

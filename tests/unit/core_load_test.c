@@ -236,6 +236,65 @@ START_TEST(a_success_of_a_job_that_is_not_loaded_yet)
 }
 END_TEST
 
+/* Read before its end, given after it: nobody hears of it as unfinished again. */
+START_TEST(a_row_that_was_read_before_its_job_ended)
+{
+    struct rig rig;
+    struct mr_stored_job job, other;
+
+    begin(&rig);
+    job = row(&rig);
+    other = row(&rig);
+    load(&rig, &job);
+    end_grace(&rig);
+    mr_core_load_asks(rig.core);
+    report(&rig, 2, job.job.id, MR_DID_SUCCEED);
+    report(&rig, 2, other.job.id, MR_DID_SUCCEED); /* it was not in memory */
+    load(&rig, &job);
+    load(&rig, &other);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 1);
+    mr_core_load_asks(rig.core); /* rows that are read from now on are believed again */
+    load(&rig, &job);
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* More ends than are remembered: the database is asked about each row. */
+START_TEST(more_ends_than_can_be_remembered)
+{
+    enum { ENDS = 65536 + 1 };
+    struct rig rig;
+    struct mr_stored_job job, ended;
+
+    begin(&rig);
+    job = row(&rig);
+    ended = row(&rig);
+    end_grace(&rig);
+    mr_core_load_asks(rig.core);
+    for (int i = 0; i < ENDS; i++) {
+        rig_report(&rig, 2, rig_id(&rig), 1, MR_DID_SUCCEED);
+        rig.count = 0; /* its notes are few */
+    }
+    load(&rig, &job);
+    load(&rig, &ended);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 2);
+    mr_core_found(
+        rig.core, rig.now, &(struct mr_found){.id = job.job.id, .exists = true});
+    mr_core_found(rig.core, rig.now,
+        &(struct mr_found){.id = ended.job.id,
+            .exists = true,
+            .is_finished = true,
+            .outcome = MR_SUCCEEDED});
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, job.job.id), "running");
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(no_room_for_what_is_fetched)
 {
     struct rig rig;
@@ -276,6 +335,8 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_holder_that_has_left_meanwhile_gets_nothing);
     tcase_add_test(tcase, a_failure_of_a_job_that_is_not_loaded_yet);
     tcase_add_test(tcase, a_success_of_a_job_that_is_not_loaded_yet);
+    tcase_add_test(tcase, a_row_that_was_read_before_its_job_ended);
+    tcase_add_test(tcase, more_ends_than_can_be_remembered);
     tcase_add_test(tcase, no_room_for_what_is_fetched);
 }
 
