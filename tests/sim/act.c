@@ -42,6 +42,18 @@ judge_overdue(
     SIM_MUST(sim->broker.last_turn_us <= given_up_us);
 }
 
+/* A worker that leaves in order has given back what it had not begun. */
+static void
+judge_leaving(
+    const struct sim *sim, const struct sim_job *job, const struct mr_store_op *op)
+{
+    struct mr_uuid instance = sim_worker_named(op->worker);
+
+    SIM_MUST(job->taken != op->attempt || !mr_uuid_eq(job->taker, instance) ||
+             (job->begun == op->attempt && mr_uuid_eq(job->beginner, instance)) ||
+             sim->workers[instance.b[0] - 1].was_refused);
+}
+
 /* What is recorded of an attempt is what its worker says, or what the broker may conclude. */
 static void
 judge_attempt(
@@ -57,6 +69,8 @@ judge_attempt(
         SIM_MUST(mr_uuid_eq(sim_worker_named(op->worker), sim->broker.reporter));
     else if (outcome == MR_ATTEMPT_TIMED_OUT)
         judge_overdue(sim, job, op);
+    else if (sim->broker.hears_bye)
+        judge_leaving(sim, job, op);
     if (!bit)
         return;
     SIM_MUST(job->sent & bit);
@@ -106,7 +120,9 @@ on_store(struct sim *sim, const struct mr_action *action)
     SIM_MUST(op->type == MR_STORE_JOB || !job->is_cancel_confirmed);
     if (op->type == MR_STORE_ATTEMPT && op->worker.n)
         judge_attempt(sim, job, op);
-    if (op->type == MR_STORE_ATTEMPT && op->attempt_outcome == MR_ATTEMPT_LOST)
+    job->lost_in = 0;
+    if (op->type == MR_STORE_ATTEMPT && (op->attempt_outcome == MR_ATTEMPT_LOST ||
+                                            op->attempt_outcome == MR_ATTEMPT_CRASHED))
         job->lost_in = sim->broker.instance;
     if (op->type == MR_STORE_RESULT)
         judge_result(sim, job, op);
@@ -233,7 +249,7 @@ judge_dispatch(struct sim *sim, struct sim_job *job, const struct mr_job_sent *s
     struct mr_job_new same = sim_job_new(sim, sim_index(sent->id), false);
 
     SIM_MUST(job->is_stored); /* never before the commit */
-    SIM_MUST(!job->is_cancel_confirmed);
+    SIM_MUST(!job->is_cancel_confirmed && job->over_in != sim->broker.instance);
     SIM_MUST(sim->broker.phase == SIM_SERVING && sim->broker.is_up);
     SIM_MUST(mr_span_eq(sent->payload, same.payload));
     SIM_MUST(mr_span_eq(sent->kind, same.kind) && mr_span_eq(sent->queue, same.queue));
@@ -277,6 +293,8 @@ on_event(struct sim *sim, const struct mr_action *action)
     sim_log(sim, "event", index, event->type, event->outcome);
     if (event->type == MR_EVENT_FINISHED)
         SIM_MUST(job->is_finished && job->outcome == event->outcome);
+    if (event->type == MR_EVENT_FINISHED && event->outcome == MR_SUCCEEDED)
+        SIM_MUST(mr_span_eq(event->body, sim_job_result(index)));
     if (event->type == MR_EVENT_NO_JOB)
         SIM_MUST(!job->is_acked);
     if (wr)

@@ -187,7 +187,7 @@ meddle(struct sim *sim, struct sim_client *client, uint32_t index)
     else if (job->is_acked)
         submit_one(sim, client, index,
             MR_SUBMIT_RESENT | (uint32_t)sim_random(sim, 2) * MR_SUBMIT_WATCH,
-            sim_random(sim, 2));
+            sim_random(sim, 4) == 0);
     else if (!job->expires_at_us) /* two clients at once */
         submit_one(sim, client, index, 0, false);
 }
@@ -220,7 +220,7 @@ act(struct sim *sim, struct sim_client *client)
         return;
     if (is_time_for_more(sim))
         submit_new(sim, client);
-    if (sim->submitted && sim_fault(sim, 25))
+    if (sim->submitted && sim_fault(sim, 50))
         meddle(sim, client, index);
     if (sim_random(sim, 3))
         return;
@@ -330,6 +330,8 @@ on_event(struct sim *sim, struct sim_client *client, const struct mr_msg *msg)
         job = &sim->jobs[sim_index(event.id)];
         if (event.type == MR_EVENT_FINISHED)
             SIM_MUST(job->is_finished && job->outcome == event.outcome);
+        if (event.type == MR_EVENT_FINISHED && event.outcome == MR_SUCCEEDED)
+            SIM_MUST(mr_span_eq(event.body, sim_job_result(sim_index(event.id))));
         if (job->client == client->number)
             judge_event(sim, client, job, &event);
     }

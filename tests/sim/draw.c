@@ -32,7 +32,7 @@ draw_sizes(struct sim *sim)
     uint64_t size = sim_random(sim, 100);
     uint32_t workers = size < 65 ? 3 : size < 95 ? 8 : SIM_WORKERS_MAX;
     uint32_t clients = size < 65 ? 2 : size < 95 ? 8 : SIM_CLIENTS_MAX;
-    uint32_t jobs = size < 65 ? 60 : size < 95 ? 240 : 700;
+    uint32_t jobs = size < 65 ? 100 : size < 95 ? 400 : 900;
 
     rates->workers = 1 + (uint32_t)sim_random(sim, workers);
     rates->clients = 1 + (uint32_t)sim_random(sim, clients);
@@ -48,14 +48,15 @@ draw_rates(struct sim *sim)
 
     rates->faults = (uint32_t)(sim_random(sim, 0) & sim_random(sim, 0));
     rates->has_clock_steps = sim_random(sim, 10) == 0;
-    rates->faults_us = 2000000 + sim_random_us(sim, 40000000);
+    rates->faults_us =
+        2000000 + sim_random_us(sim, sim_random(sim, 2) ? 30000000 : 120000000);
     rates->fault_every_us = 50000 + sim_random_us(sim, 1500000);
     rates->latency_us = 200 + sim_random_us(sim, sim_random(sim, 4) ? 2000 : 40000);
     rates->handler_us = 500 + sim_random_us(sim, sim_random(sim, 3) ? 30000 : 400000);
     rates->commit_us = 300 + sim_random_us(sim, sim_random(sim, 4) ? 4000 : 60000);
     rates->commit_fails = one_of(sim, 0, 20, 120);
     rates->odd_ways = one_of(sim, 100, 400, 800);
-    rates->page = 1 + (uint32_t)sim_random(sim, sim_random(sim, 2) ? 10 : 1000);
+    rates->page = 1 + (uint32_t)sim_random(sim, sim_random(sim, 2) ? 5 : 1000);
     rates->batch = 1 + (uint32_t)sim_random(sim, sim_random(sim, 2) ? 8 : 64);
 }
 
@@ -100,7 +101,7 @@ draw_broker(struct sim *sim)
     conf->watches_max =
         sim_random(sim, 4) ? 2000 : SIM_SUBMIT_MAX + (uint32_t)sim_random(sim, 20);
     conf->heartbeat_ms = sim->rates.clients > 8 ? 1000 : one_of(sim, 100, 300, 1000);
-    conf->grace_ms = 100 + (uint32_t)sim_random(sim, 3000);
+    conf->grace_ms = 20 + (uint32_t)sim_random(sim, sim_random(sim, 2) ? 300 : 3000);
     conf->age_ms = 20 + (uint32_t)sim_random(sim, 1000);
     conf->busy_retry_ms = 20;
     conf->attempts_max = 1 + (uint32_t)sim_random(sim, 4);

@@ -88,6 +88,8 @@ sim_conn_open(struct sim *sim, uint32_t actor)
             continue;
         sim->conns[i] =
             (struct sim_conn){.is_used = true, .actor = actor, .peer = SIM_NONE};
+        if (i == sim->conns_used)
+            sim->conns_used++;
         return i;
     }
     return SIM_NONE;
@@ -135,7 +137,7 @@ sim_conn_cut(struct sim *sim, uint32_t number)
 void
 sim_conn_lose_all(struct sim *sim)
 {
-    for (uint32_t i = 0; i < SIM_CONNS_MAX; i++) {
+    for (uint32_t i = 0; i < sim->conns_used; i++) {
         if (!sim->conns[i].is_used)
             continue;
         truncate_pipe(&sim->conns[i].to_broker, 0);
@@ -147,7 +149,7 @@ sim_conn_lose_all(struct sim *sim)
 void
 sim_net_reset(struct sim *sim)
 {
-    for (uint32_t i = 0; i < SIM_CONNS_MAX; i++) {
+    for (uint32_t i = 0; i < sim->conns_used; i++) {
         truncate_pipe(&sim->conns[i].to_broker, 0);
         truncate_pipe(&sim->conns[i].to_actor, 0);
     }

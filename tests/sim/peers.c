@@ -1,5 +1,11 @@
 #include "tests/sim/sim.h"
 
+static uint32_t
+peers_max(const struct sim *sim)
+{
+    return sim->broker.conf.workers_max + sim->broker.conf.clients_max;
+}
+
 /* ---- what is said: one message after another is built for each, and sent at the end of a turn - */
 
 static void
@@ -51,7 +57,7 @@ sim_peers_open(struct sim *sim, uint32_t number, enum mr_verb verb)
 void
 sim_peers_flush(struct sim *sim)
 {
-    for (uint32_t i = 0; i < SIM_PEERS_MAX; i++)
+    for (uint32_t i = 0; i < peers_max(sim); i++)
         if (sim->broker.peers[i].conn)
             flush(sim, &sim->broker.peers[i]);
 }
@@ -59,7 +65,7 @@ sim_peers_flush(struct sim *sim)
 void
 sim_peers_bye(struct sim *sim)
 {
-    for (uint32_t i = 0; i < SIM_PEERS_MAX; i++) {
+    for (uint32_t i = 0; i < peers_max(sim); i++) {
         struct mr_wr *wr = sim_peers_open(sim, i, MR_BYE);
 
         if (wr)
@@ -85,7 +91,7 @@ sim_peers_forget(struct sim *sim, uint32_t number)
 void
 sim_peers_reap(struct sim *sim)
 {
-    for (uint32_t i = 0; i < SIM_PEERS_MAX; i++) {
+    for (uint32_t i = 0; i < peers_max(sim); i++) {
         if (!sim->broker.peers[i].conn || !sim->broker.peers[i].is_gone)
             continue;
         mr_core_leaves(sim->broker.core, sim->now, i, mr_span_str("unreachable"));
@@ -106,7 +112,7 @@ answer_error(struct sim *sim, uint32_t conn, uint64_t corr, enum mr_status code)
 static uint32_t
 free_number(struct sim *sim)
 {
-    uint32_t max = sim->broker.conf.workers_max + sim->broker.conf.clients_max;
+    uint32_t max = peers_max(sim);
     uint32_t number = (uint32_t)sim_random(sim, max);
 
     for (uint32_t i = 0; i < max; i++, number = (number + 1) % max)
@@ -376,7 +382,7 @@ sim_peers_take_in(struct sim *sim)
 {
     struct sim_message *message;
 
-    for (uint32_t i = 0; i < SIM_CONNS_MAX; i++) {
+    for (uint32_t i = 0; i < sim->conns_used; i++) {
         if (!sim->conns[i].is_used)
             continue;
         while ((message = sim_take(sim, i, true)) != NULL) {

@@ -58,6 +58,8 @@ start(
     SIM_MUST(!attempt->kind->running_max ||
              worker->running[kind] <= attempt->kind->running_max);
     sim_log(sim, "starts", worker->number, sim_index(attempt->id), attempt->number);
+    job_of(sim, run)->beginner = worker->instance;
+    job_of(sim, run)->begun = attempt->number;
     soon(sim, worker, run, sim->now.mono_us + 1 + sim_random_us(sim, 100));
 }
 
@@ -83,21 +85,6 @@ cancel(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
     soon(sim, worker, run, sim->now.mono_us + 1 + sim_random_us(sim, 2000));
 }
 
-static void
-wake_committer(struct sim *sim, struct sim_worker *worker, int64_t at_us)
-{
-    worker->committer.stamp = ++sim->stamps;
-    sim_at(sim, at_us, SIM_COMMITTER, worker->number, 0, worker->committer.stamp);
-}
-
-static void
-kick_committer(struct sim *sim, struct sim_worker *worker)
-{
-    if (worker->committer.commit == SIM_NONE &&
-        (!worker->committer.is_paused || worker->committer.is_hurried))
-        wake_committer(sim, worker, sim->now.mono_us + 1);
-}
-
 void
 sim_run_act(
     void *context, enum mr_session_act act, uint32_t executor, struct mr_attempt *attempt)
@@ -119,8 +106,7 @@ sim_run_act(
         worker->running[attempt->kind->name[1] - '0']--;
         break;
     case MR_SESSION_HURRY:
-        worker->committer.is_hurried = true;
-        kick_committer(sim, worker);
+        sim_committer_hurry(sim, worker);
         break;
     }
 }
@@ -287,15 +273,13 @@ static void
 succeed(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
 {
     struct mr_attempt *attempt = run->attempt;
-    struct sim_committer *committer = &worker->committer;
 
     attempt->done.finished_at_us = sim->now.wall_us;
     attempt->finish = (struct mr_finish){.id = attempt->id, .attempt = attempt->number};
+    mr_wr_reset(&attempt->body);
+    mr_wr_raw(&attempt->body, sim_job_result(sim_index(attempt->id)));
     if (!attempt->kind->is_transactional) {
-        attempt->store_next = NULL;
-        *(committer->first ? &committer->last->store_next : &committer->first) = attempt;
-        committer->last = attempt;
-        kick_committer(sim, worker);
+        sim_committer_take(sim, worker, attempt);
         end(sim, worker, run, attempt->body.n);
         return;
     }
@@ -360,6 +344,14 @@ judge_answer(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
                                               : MR_DID_FAIL_FOR_GOOD);
 }
 
+void
+sim_run_found(struct mr_attempt *attempt, enum mr_outcome outcome)
+{
+    attempt->finish.found_outcome = outcome;
+    attempt->finish.found_body =
+        outcome == MR_SUCCEEDED ? sim_job_result(sim_index(attempt->id)) : MR_SPAN_NONE;
+}
+
 /* ---- COMMIT, and when its answer was lost ------------------------------------------------------------- */
 
 static void
@@ -369,7 +361,7 @@ committed(struct sim *sim, struct sim_worker *worker, struct sim_run *run,
     struct mr_attempt *attempt = run->attempt;
 
     attempt->finish.status = status;
-    attempt->finish.found_outcome = found;
+    sim_run_found(attempt, found);
     if (status != MR_OK)
         attempt->rings = false;
     mr_attempt_report_stored(attempt);
@@ -467,112 +459,10 @@ sim_run_step(struct sim *sim, uint32_t number, uint32_t which, uint64_t stamp)
         steps[run->phase](sim, worker, run);
 }
 
-/* ---- the committer ---------------------------------------------------------------------------------------- */
-
-static void
-fill_batch(struct sim_committer *committer)
-{
-    while (committer->first && committer->count < SIM_ROWS_MAX) {
-        committer->batch[committer->count++] = committer->first;
-        committer->first = committer->first->store_next;
-    }
-}
-
-static void
-send_batch(struct sim *sim, struct sim_worker *worker)
-{
-    struct sim_committer *committer = &worker->committer;
-
-    fill_batch(committer);
-    if (!committer->count)
-        return;
-    committer->commit = sim_commit_new(sim, worker->instance, SIM_NONE);
-    for (uint32_t i = 0; i < committer->count; i++)
-        sim_commit_add(sim, committer->commit, sim_index(committer->batch[i]->id),
-            committer->batch[i]->number);
-    wake_committer(sim, worker, sim_commit_send(sim, committer->commit));
-}
-
-/* A row that met another one under way is kept for the next batch. */
-static void
-give_stored(struct sim *sim, struct sim_worker *worker, const struct sim_commit *commit)
-{
-    struct sim_committer *committer = &worker->committer;
-    uint32_t kept = 0;
-
-    for (uint32_t i = 0; i < commit->n; i++) {
-        struct mr_attempt *attempt = committer->batch[i];
-
-        if (commit->rows[i].status == MR_BUSY) {
-            committer->batch[kept++] = attempt;
-            continue;
-        }
-        attempt->finish.status = commit->rows[i].status;
-        attempt->finish.found_outcome = commit->rows[i].found;
-        mr_attempt_report_stored(attempt);
-        sim_worker_give(sim, worker, (struct sim_note){.attempt = attempt});
-    }
-    committer->count = kept;
-}
-
-static void
-give_all(struct sim *sim, struct sim_worker *worker)
-{
-    struct sim_committer *committer = &worker->committer;
-
-    for (uint32_t i = 0; i < committer->count; i++) {
-        mr_attempt_report(
-            committer->batch[i], MR_DID_GIVE_BACK, mr_span_str("it could not be stored"));
-        sim_worker_give(sim, worker, (struct sim_note){.attempt = committer->batch[i]});
-    }
-    committer->count = 0;
-}
-
-static void
-take_batch(struct sim *sim, struct sim_worker *worker)
-{
-    struct sim_committer *committer = &worker->committer;
-    struct sim_commit *commit = &sim->store.commits[committer->commit];
-
-    if (commit->answers) {
-        SIM_MUST(commit->is_applied);
-        give_stored(sim, worker, commit);
-    } else {
-        sim_count(sim, SIM_N_IN_DOUBT);
-        if (committer->is_hurried)
-            give_all(sim, worker);
-    }
-    sim_commit_free(sim, committer->commit);
-    committer->commit = SIM_NONE;
-}
-
-/* Its batch is answered, or it has something to do. What could not be stored is tried again
- * after a while. */
-void
-sim_run_committer(struct sim *sim, uint32_t number, uint64_t stamp)
-{
-    struct sim_worker *worker = &sim->workers[number];
-    struct sim_committer *committer = &worker->committer;
-
-    if (!worker->session || committer->stamp != stamp)
-        return;
-    committer->is_paused = false;
-    if (committer->commit != SIM_NONE) {
-        take_batch(sim, worker);
-        committer->is_paused = committer->count > 0;
-    }
-    if (committer->is_paused)
-        wake_committer(sim, worker, sim->now.mono_us + 1 + sim_random_us(sim, AWAIT_US));
-    else
-        send_batch(sim, worker);
-}
-
 /* The process ends: what its threads have in hand is gone. */
 void
 sim_run_destroy(struct sim *sim, struct sim_worker *worker)
 {
-    struct sim_committer *committer = &worker->committer;
-
     for (uint32_t i = 0; i < SIM_RUNS_MAX; i++) {
         struct sim_run *run = &worker->runs[i];
 
@@ -583,16 +473,5 @@ sim_run_destroy(struct sim *sim, struct sim_worker *worker)
         mr_attempt_destroy(&run->attempt);
         run->is_used = false;
     }
-    for (uint32_t i = 0; i < committer->count; i++)
-        mr_attempt_destroy(&committer->batch[i]);
-    while (committer->first) {
-        struct mr_attempt *attempt = committer->first;
-
-        committer->first = attempt->store_next;
-        mr_attempt_destroy(&attempt);
-    }
-    if (committer->commit != SIM_NONE)
-        sim_commit_free(sim, committer->commit);
-    committer->count = 0;
-    committer->commit = SIM_NONE;
+    sim_committer_destroy(sim, worker);
 }

@@ -15,7 +15,8 @@
  *   writer.c    the broker's tasks for the database, one at a time
  *   store.c     rows, transactions, locks, the epoch
  *   worker.c    the process around the session: link, notes, crashes
- *   run.c       its executors and its committer
+ *   run.c       its executors and their handlers
+ *   committer.c its committer
  *   client.c    submits, submits again, watches, cancels
  *   judge.c     what must hold in the end
  */
@@ -144,10 +145,13 @@ struct sim_job {
     /* what the broker was told and has said; its order in its lane while nothing happened to it */
     bool is_cancel_confirmed;
     uint64_t ready_seq;
-    uint32_t cancelled_in, lost_in, returned_in; /* the broker's instance; 0: none */
+    uint32_t cancelled_in, lost_in, over_in,
+        returned_in; /* the broker's instance; 0: none */
     int64_t sent_us;
-    struct mr_uuid taker; /* the worker that the last attempt came to, and its number */
-    uint32_t taken;
+    /* The worker that the last attempt came to, and its number; the same of the last one that was
+     * begun. */
+    struct mr_uuid taker, beginner;
+    uint32_t taken, begun;
 
     /* rows */
     bool is_stored, is_inbox, is_doubted_move, is_finished;
@@ -272,7 +276,7 @@ struct sim_broker {
     bool is_up, writer_is_up; /* as the core was told; as the writer sees it */
     uint32_t retries;
     struct mr_uuid reporter; /* whose DONE is being taken */
-    bool is_reporting, has_revoked;
+    bool is_reporting, has_revoked, hears_bye;
     enum mr_status replied; /* last */
     uint32_t returned;      /* jobs that stand at the front of their lanes, at most */
     int64_t last_turn_us;
@@ -332,8 +336,8 @@ struct sim_worker {
     struct mr_session *session; /* NULL: the process is down */
     struct sim_end end;
     int64_t restarts_us, greeted_us; /* greeted: by the broker that runs */
-    bool is_unplugged, is_draining;
-    uint64_t said_credit, got; /* since WELCOME */
+    bool is_unplugged, is_draining, was_refused, has_beaten; /* refused: a DONE */
+    uint64_t said_credit, got;                               /* since WELCOME */
     struct sim_run runs[SIM_RUNS_MAX];
     struct sim_note notes[SIM_NOTES_MAX];
     uint32_t note_count;
@@ -415,6 +419,7 @@ struct sim {
     uint32_t submitted; /* jobs that exist so far */
     uint32_t to_submit; /* that clients will still make */
     struct sim_conn conns[SIM_CONNS_MAX];
+    uint32_t conns_used; /* from here on none ever was */
     struct sim_store store;
     struct sim_broker broker;
     struct sim_worker workers[SIM_WORKERS_MAX];
@@ -449,6 +454,8 @@ struct mr_uuid sim_instance(uint32_t number, uint32_t generation);
 void sim_worker_name(struct mr_uuid instance, char name[16]);
 struct mr_uuid sim_worker_named(struct mr_span name);
 struct mr_job_new sim_job_new(const struct sim *sim, uint32_t job, bool is_forged);
+/* What its handler answers with when it succeeds. */
+struct mr_span sim_job_result(uint32_t job);
 /* SIM_NONE: there are as many as there can be. */
 uint32_t sim_job_make(struct sim *sim, uint32_t client);
 
@@ -543,8 +550,16 @@ void sim_worker_give(struct sim *sim, struct sim_worker *worker, struct sim_note
 void sim_run_act(void *context, enum mr_session_act act, uint32_t executor,
     struct mr_attempt *attempt);
 void sim_run_step(struct sim *sim, uint32_t worker, uint32_t run, uint64_t stamp);
-void sim_run_committer(struct sim *sim, uint32_t worker, uint64_t stamp);
 void sim_run_destroy(struct sim *sim, struct sim_worker *worker);
+/* Somebody's result stands: what of it the worker is told. */
+void sim_run_found(struct mr_attempt *attempt, enum mr_outcome outcome);
+
+/* committer.c */
+void sim_committer_take(
+    struct sim *sim, struct sim_worker *worker, struct mr_attempt *attempt);
+void sim_committer_hurry(struct sim *sim, struct sim_worker *worker);
+void sim_committer_step(struct sim *sim, uint32_t worker, uint64_t stamp);
+void sim_committer_destroy(struct sim *sim, struct sim_worker *worker);
 
 /* client.c */
 void sim_client_turn(struct sim *sim, uint32_t number);

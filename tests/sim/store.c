@@ -46,10 +46,19 @@ finish(struct sim *sim, uint32_t index, enum mr_outcome outcome, uint32_t attemp
 
 /* ---- the broker's rows --------------------------------------------------------------------------- */
 
+static struct mr_span
+body_of(const struct sim *sim, const struct sim_job *job)
+{
+    return job->is_finished && job->outcome == MR_SUCCEEDED
+               ? sim_job_result((uint32_t)(job - sim->jobs))
+               : MR_SPAN_NONE;
+}
+
 static void
-fill_found(const struct sim_job *job, struct mr_store_op *op)
+fill_found(const struct sim *sim, const struct sim_job *job, struct mr_store_op *op)
 {
     op->status = MR_FINISHED;
+    op->found_body = body_of(sim, job);
     op->found_outcome = job->outcome;
     op->found_attempt = job->result_attempt;
 }
@@ -63,7 +72,7 @@ store_job(struct sim *sim, struct sim_request *request)
         request->op.status = MR_CONFLICT;
         sim_count(sim, SIM_N_CONFLICTS);
     } else if (job->is_finished) {
-        fill_found(job, &request->op);
+        fill_found(sim, job, &request->op);
     } else if (job->is_stored) {
         request->op.status = MR_KNOWN;
     } else {
@@ -118,7 +127,7 @@ store_result(struct sim *sim, struct sim_request *request)
 
     if (!finish(sim, request->job, request->op.outcome, request->op.attempt,
             (struct mr_uuid){{0}}))
-        fill_found(job, &request->op);
+        fill_found(sim, job, &request->op);
 }
 
 /* Somebody else's transaction holds what this row needs; it does not wait for ever. */
@@ -188,6 +197,7 @@ find(struct sim *sim, struct sim_task *task)
             .exists = job->is_stored,
             .is_finished = job->is_finished,
             .outcome = job->outcome,
+            .body = body_of(sim, job),
             .attempt = job->result_attempt};
     }
 }

@@ -2,14 +2,17 @@
 
 /* ---- what the session says ------------------------------------------------------------------- */
 
-/* Never less than before, and the broker never sends more. */
+/* What is held is said before anything else. Credit is never less than before, and the broker never
+ * sends more. */
 static void
-judge_credit(struct sim *sim, struct sim_worker *worker, struct mr_span bytes)
+judge_said(struct sim *sim, struct sim_worker *worker, struct mr_span bytes)
 {
     struct mr_msg msg;
     uint64_t limit;
 
     SIM_MUST(mr_msg_open(bytes, &msg) == MR_OK);
+    SIM_MUST(worker->has_beaten || msg.verb == MR_BEAT);
+    worker->has_beaten = true;
     if (msg.verb != MR_CREDIT)
         return;
     SIM_MUST(mr_get_credit(&msg, &limit) == MR_OK);
@@ -22,7 +25,7 @@ say_all(struct sim *sim, struct sim_worker *worker)
 {
     while (worker->end.state == SIM_LINK_UP && !worker->end.must_fall &&
            mr_session_say(worker->session, sim->now, &sim->wr)) {
-        judge_credit(sim, worker, mr_wr_span(&sim->wr));
+        judge_said(sim, worker, mr_wr_span(&sim->wr));
         sim_end_say(sim, &worker->end);
     }
 }
@@ -84,6 +87,7 @@ on_error(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
     struct mr_error error;
 
     SIM_MUST(mr_get_error(msg, &error) == MR_OK);
+    worker->was_refused = true;
     SIM_MUST(mr_session_refused(worker->session, sim->now, msg->corr, error.code,
                  error.retry_after_ms) == 0); /* no outcome is ever given up */
 }
@@ -95,6 +99,7 @@ take(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
         return;
     if (msg->verb == MR_WELCOME) {
         worker->said_credit = worker->got = 0;
+        worker->has_beaten = false;
         mr_session_welcomed(
             worker->session, sim->now, (uint32_t)(worker->end.heartbeat_us / 1000));
     } else if (msg->verb == MR_JOBS) {
@@ -176,7 +181,7 @@ start(struct sim *sim, struct sim_worker *worker)
 {
     worker->generation++;
     worker->instance = sim_instance(worker->number, worker->generation);
-    worker->is_draining = false;
+    worker->is_draining = worker->was_refused = false;
     worker->end = (struct sim_end){.conn = SIM_NONE};
     worker->committer = (struct sim_committer){.commit = SIM_NONE};
     worker->note_count = 0;

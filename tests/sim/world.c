@@ -4,6 +4,7 @@
 #define HEALING_US (INT64_C(900) * 1000000)
 #define DRAINING_US (INT64_C(120) * 1000000)
 #define LOOK_US INT64_C(50000) /* how often it is asked whether all is quiet */
+#define EVENTS_MAX 40000       /* in that time: more is somebody who spins */
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
@@ -215,21 +216,35 @@ sim_job_make(struct sim *sim, uint32_t client)
     return index;
 }
 
-struct mr_job_new
-sim_job_new(const struct sim *sim, uint32_t index, bool is_forged)
+/* Bytes that tell one job from the next. */
+static struct mr_span
+bytes_of(uint32_t index, uint32_t n)
 {
-    static const uint8_t forged[] = "forged";
     static uint8_t pattern[SIM_PATTERN + 256];
-    const struct sim_job *job = &sim->jobs[index];
 
     if (!pattern[1])
         for (uint32_t i = 0; i < sizeof pattern; i++)
             pattern[i] = (uint8_t)(i % 251 + i / 251);
+    return mr_span(pattern + index % 256, n);
+}
+
+struct mr_span
+sim_job_result(uint32_t job)
+{
+    return bytes_of(job + 7, 1 + job % 90);
+}
+
+struct mr_job_new
+sim_job_new(const struct sim *sim, uint32_t index, bool is_forged)
+{
+    static const uint8_t forged[] = "forged";
+    const struct sim_job *job = &sim->jobs[index];
+
     return (struct mr_job_new){.id = job->id,
         .queue = mr_span_str(sim_name('q', job->queue)),
         .kind = mr_span_str(sim_name('k', job->kind)),
         .payload = is_forged ? mr_span(forged, sizeof forged)
-                             : mr_span(pattern + index % 256, job->payload_bytes),
+                             : bytes_of(index, job->payload_bytes),
         .priority = job->priority,
         .lane = job->lane ? mr_span_str(sim_name('l', job->lane)) : MR_SPAN_NONE,
         .run_at_us = job->run_at_us,
@@ -276,7 +291,7 @@ happen(struct sim *sim, const struct sim_event *event)
         sim_run_step(sim, event->who, event->arg, event->stamp);
         break;
     case SIM_COMMITTER:
-        sim_run_committer(sim, event->who, event->stamp);
+        sim_committer_step(sim, event->who, event->stamp);
         break;
     case SIM_APPLY:
         sim_commit_apply(sim, event->who);
@@ -424,10 +439,13 @@ run_until(struct sim *sim, bool (*is_done)(const struct sim *sim), int64_t limit
 {
     int64_t ends_us = sim->now.mono_us + limit_us;
     int64_t look_us = sim->now.mono_us;
+    uint32_t events = 0;
 
     for (;;) {
+        SIM_MUST(++events < EVENTS_MAX);
         if (sim->now.mono_us >= look_us) {
             look_us = sim->now.mono_us + LOOK_US;
+            events = 0;
             if (is_done(sim))
                 return;
         }

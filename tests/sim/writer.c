@@ -277,6 +277,8 @@ on_commit(struct sim *sim, struct sim_task *task)
         sim_log(sim, "stored", task->requests[i].job, op->type, (uint64_t)op->status);
         if (op->type == MR_STORE_JOB && op->status == MR_OK && !op->job.run_at_us)
             job->ready_seq = ++sim->broker.ready_seq;
+        if (op->type == MR_STORE_ATTEMPT && job->is_finished && job->lost_in)
+            job->over_in = sim->broker.instance; /* a look-up will show it */
         mr_core_stored(sim->broker.core, sim->now, op);
     }
 }
