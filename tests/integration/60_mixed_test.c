@@ -136,8 +136,8 @@ pump(int64_t ms)
 static void
 start_broker(void)
 {
-    rig_broker(&rig, (const char *const[]){"--losses-max", "255", "--heartbeat-ms",
-                         "300", "--grace-ms", "1500", "--lease-ms", "1000", NULL});
+    rig_broker(&rig, (const char *const[]){"--losses-max", "255", "--heartbeat-ms", "300",
+                         "--grace-ms", "1500", "--lease-ms", "1000", NULL});
 }
 
 static void

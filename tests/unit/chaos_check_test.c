@@ -394,7 +394,6 @@ START_TEST(what_brokers_write_is_recorded)
     uint64_t epoch;
 
     pg_fixture_database(true);
-    mr_pg_close(&pg);
     pg = pg_fixture_open("check");
     ck_ok(mr_chaos_watch(pg, &err), err);
     ck_ok(mr_store_open(&store, pg_fixture_conninfo(), 0, mr_uuid_new(1), &err), err);
@@ -415,6 +414,7 @@ START_TEST(what_brokers_write_is_recorded)
             " (millrace.new_id(), now(), 0, 3)");
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from epoch_record"), 2);
     mr_store_close(&store);
+    mr_pg_close(&pg);
 }
 END_TEST
 
@@ -425,6 +425,7 @@ main(void)
     TCase *tc = tcase_create("check");
 
     tcase_set_timeout(tc, 60);
+    tcase_add_unchecked_fixture(tc, make_database, NULL);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_good_run_holds);
     tcase_add_test(tc, figures_are_counted);
@@ -444,6 +445,9 @@ main(void)
     tcase_add_loop_test(tc, what_cannot_be_read_gives_no_verdict, 0,
         sizeof bad_files / sizeof bad_files[0]);
     tcase_add_test(tc, no_run_gives_no_verdict);
+    suite_add_tcase(suite, tc);
+    tc = tcase_create("epochs"); /* with a database of its own */
+    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, what_brokers_write_is_recorded);
     suite_add_tcase(suite, tc);
     return pg_fixture_run(suite, NULL);

@@ -41,11 +41,17 @@ static const char *const tables[] = {
     " at timestamptz default clock_timestamp())",
     "create table chain (parent uuid, child uuid, depth int)"};
 
+static const char *const emptied[] = {"delete from account", "delete from ledger",
+    "delete from chain", "delete from epoch_record", "delete from millrace.job",
+    "delete from millrace.result", "delete from millrace.attempt",
+    "delete from millrace.inbox"};
+
 /* Twenty transfers, 01 to 20; 31 and 32 calculations; 40 with its child 41; 50 cancelled; 51
  * failed; 52 lost once with its worker. */
 static const char *const rows[] = {
     "insert into account values (1, 5000, 3000), (2, 0, 2000), (3, 10, 3), (4, 0, 7)",
-    "create function add(id uuid, kind text, payload bytea, outcome int, attempt int,"
+    "create or replace function add(id uuid, kind text, payload bytea, outcome int, "
+    "attempt int,"
     " body bytea, error text default null) returns void language sql as $$"
     " insert into millrace.job (id, submitted_at, shard, priority, queue, kind, payload)"
     " values ($1, now(), 0, 4, 'default', $2, $3);"
@@ -212,8 +218,9 @@ write_starts(void)
     append("starts-12.log", "2008000 12 E " BARE(52) " 2 chaos.slow\n");
 }
 
+/* Once: a database for all tests, each of which fills it anew. */
 static void
-setup(void)
+make_database(void)
 {
     struct mr_err err = {0};
 
@@ -222,6 +229,15 @@ setup(void)
     ck_ok(mr_chaos_watch(pg, &err), err);
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
         run_sql(tables[i]);
+    mr_pg_close(&pg);
+}
+
+static void
+setup(void)
+{
+    pg = pg_fixture_open("check");
+    for (size_t i = 0; i < sizeof emptied / sizeof emptied[0]; i++)
+        run_sql(emptied[i]);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         run_sql(rows[i]);
     strcpy(folder, "/tmp/millrace-chaos-XXXXXX");
