@@ -6,6 +6,11 @@
 #include "broker/core/say.h"
 #include "schemas/base/mutant.h"
 
+/* Such a job may be finished without our knowing: what is being stored may have been there
+ * before, what is recovered or lost may have been committed by its worker. */
+#define TO_BE_ASKED                                                                      \
+    (1u << MR_JOB_STORING | 1u << MR_JOB_RECOVERED | 1u << MR_JOB_CHECKING)
+
 static struct mr_watcher *
 watcher_at(const struct mr_core *core, uint32_t slot)
 {
@@ -229,8 +234,7 @@ mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on
             "the broker watches as many jobs as it can; ask again later");
         return;
     }
-    /* What is being stored may turn out to be there already, and finished. */
-    if (!slot || mr_job_at(core, slot)->state == MR_JOB_STORING) {
+    if (!slot || TO_BE_ASKED & 1u << mr_job_at(core, slot)->state) {
         mr_watch_ask(core, id);
         return;
     }
