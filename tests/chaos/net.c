@@ -14,7 +14,7 @@ mr_net_open(struct mr_net *net, const char *folder, const char *program,
     if (!avoids_namespaces && mr_net_ns_open(net, folder, &why) == MR_OK)
         return MR_OK;
     *net = (struct mr_net){.has_namespaces = false};
-    (void)snprintf(net->note, sizeof net->note, "no namespaces (%s%s%.150s): proxies",
+    (void)snprintf(net->note, sizeof net->note, "no namespaces (%.80s%s%.120s): proxies",
         why.what, why.why[0] ? ": " : "", why.why);
     return mr_net_proxy_open(net, folder, program, err);
 }
