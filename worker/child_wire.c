@@ -88,14 +88,15 @@ mr_frames_read(struct mr_frames *frames, int fd)
 enum mr_status
 mr_frames_next(struct mr_frames *frames, enum mr_child_word *word, struct mr_rd *rd)
 {
-    const uint8_t *p = frames->bytes + frames->at;
     size_t left = frames->n - frames->at;
+    const uint8_t *p;
     struct mr_span body;
     uint32_t bytes;
     uint64_t key;
 
     if (left < HEAD_BYTES)
         return MR_NOT_FOUND;
+    p = frames->bytes + frames->at;
     memcpy(&bytes, p, sizeof bytes);
     memcpy(&key, p + sizeof bytes, sizeof key);
     if (!frames->key)
@@ -276,8 +277,9 @@ mr_child_get_outcome(struct mr_rd *rd, struct mr_attempt *attempt, struct mr_spa
     struct mr_span body = mr_rd_bin(rd, MR_RESULT_BYTES_MAX);
     struct mr_done *done = &attempt->done;
 
-    done->started_at_us = mr_rd_int(rd);
-    done->finished_at_us = mr_rd_int(rd);
+    done->started_at_us =
+        (int64_t)mr_rd_uint(rd, INT64_MAX); /* their difference is taken */
+    done->finished_at_us = (int64_t)mr_rd_uint(rd, INT64_MAX);
     done->retry_after_ms = (uint32_t)mr_rd_uint(rd, UINT32_MAX);
     attempt->rings = mr_rd_bool(rd);
     *is_spent = mr_rd_bool(rd);
