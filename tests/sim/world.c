@@ -179,7 +179,8 @@ sim_worker_named(struct mr_span name)
     char text[16] = {0};
     unsigned number = 0, generation = 0;
 
-    memcpy(text, name.p, name.n < sizeof text ? name.n : sizeof text - 1);
+    if (name.n)
+        memcpy(text, name.p, name.n < sizeof text ? name.n : sizeof text - 1);
     if (sscanf(text, "w%u.%u", &number, &generation) != 2)
         return (struct mr_uuid){{0}};
     return sim_instance(number, generation);
