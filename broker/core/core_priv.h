@@ -245,7 +245,6 @@ struct mr_core {
     bool is_partial;        /* some jobs are only in the database yet */
     bool done_must_wait;    /* the DONE that comes is about such a job */
     int64_t grace_until_us; /* 0: the grace has not begun */
-    int64_t accepted_at_us; /* wall; the first job of this life, 0: none yet */
     int64_t store_back_us;  /* results that waited for the database are stored by then */
     struct mr_slab claims;
     struct mr_ids claim_ids;

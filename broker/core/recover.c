@@ -153,15 +153,6 @@ ask_for_end(struct mr_core *core, uint32_t slot)
 
 /* ---- rows ---------------------------------------------------------------------------------------- */
 
-/* It was accepted after our start, and is not in memory: so it has ended, and the row was read
- * before that. Unless another broker's clock is ahead of ours: the database is asked. */
-static bool
-was_ours(const struct mr_core *core, const struct mr_stored_job *stored)
-{
-    return core->is_partial && core->accepted_at_us &&
-           stored->submitted_at_us >= core->accepted_at_us;
-}
-
 enum mr_status
 mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
 {
@@ -199,11 +190,6 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         job->due_us = mr_core_mono_of(core, from->run_at_us);
     if (is_adopted(core, slot))
         return MR_OK;
-    if (was_ours(core, stored)) {
-        mr_job_move(core, slot, MR_JOB_CHECKING);
-        mr_say_find(core, from->id);
-        return MR_OK;
-    }
     if (core->is_loading)
         mr_job_move(core, slot, MR_JOB_RECOVERED);
     else if (core->ended_is_full)

@@ -208,8 +208,6 @@ accept(struct mr_core *core, const struct mr_job_new *job, uint32_t slot, uint32
         op.job.run_at_us = core->now.wall_us + job->delay_ms * INT64_C(1000);
         op.job.delay_ms = 0;
     }
-    if (!core->accepted_at_us)
-        core->accepted_at_us = core->now.wall_us;
     mine->due_us = op.job.run_at_us ? mr_core_mono_of(core, op.job.run_at_us) : 0;
     if (MR_MUTANT(ack_before_commit))
         mr_receipt_verdict(core, core->submit.receipt, index, MR_OK, NULL);

@@ -83,45 +83,6 @@ START_TEST(what_is_loaded_runs_although_more_is_to_come)
 }
 END_TEST
 
-/* A job of our own, submitted and finished while the rest is loaded: the rows that arrive last were
- * read when it was unfinished. */
-START_TEST(what_was_read_before_it_was_finished_is_not_run_again)
-{
-    struct rig rig;
-    struct mr_stored_job stale, another;
-
-    begin(&rig);
-    end_grace(&rig);
-    ck_assert_int_eq(mr_core_knows_kind(rig.core, mr_span_str("k")), MR_OK);
-    for (uint32_t peer = 0; peer < 2; peer++)
-        ck_assert_int_eq(
-            mr_core_client_joins(rig.core, rig.now, peer, mr_span_str("client")), MR_OK);
-    stale = row(&rig);
-    stale.submitted_at_us = rig.now.wall_us;
-    rig_accept(&rig, &stale.job);
-    rig_tick(&rig);
-    report(&rig, 2, stale.job.id, MR_DID_SUCCEED);
-    rig_commit(&rig);
-    ck_assert_str_eq(rig_state(&rig, stale.job.id), "");
-    load(&rig, &stale);
-    another = row(&rig); /* of a broker whose clock is ahead */
-    another.submitted_at_us = rig.now.wall_us + 1;
-    load(&rig, &another);
-    rig_forget(&rig);
-    mr_core_watch(rig.core, rig.now, 1, stale.job.id, true);
-    rig_tick(&rig);
-    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 0);
-    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
-    rig_answer_find(&rig, stale.job.id, true);
-    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_FINISHED);
-    ck_assert_str_eq(rig_state(&rig, stale.job.id), "");
-    rig_answer_find(&rig, another.job.id, false);
-    rig_tick(&rig);
-    ck_assert_str_eq(rig_state(&rig, another.job.id), "running");
-    rig_stop(&rig);
-}
-END_TEST
-
 /* The one that holds it may have committed it: only the database knows. */
 START_TEST(watching_what_is_recovered_asks_the_database)
 {
@@ -385,7 +346,6 @@ static void
 add(TCase *tcase)
 {
     tcase_add_test(tcase, what_is_loaded_runs_although_more_is_to_come);
-    tcase_add_test(tcase, what_was_read_before_it_was_finished_is_not_run_again);
     tcase_add_test(tcase, watching_what_is_recovered_asks_the_database);
     tcase_add_test(tcase, the_grace_begins_with_the_loading);
     tcase_add_test(
