@@ -35,5 +35,12 @@ for name in late_results in_doubt_settled redeliveries; do
     printf '%-22s %s\n' "$name" "$(sum $name)" | tee -a "$summary"
     [ "$(sum $name)" -gt 100 ] || red=$((red + 1))
 done
+largest() {
+    # shellcheck disable=SC2086
+    awk -v name="$1" '$1 == name && $2 > max { max = $2 } END { printf "%.1f", max }' $files
+}
+for name in restart_p99_ms restart_alone_p99_ms drain_s; do
+    printf '%-22s %s in the worst seed\n' "$name" "$(largest $name)" | tee -a "$summary"
+done
 echo "$SEEDS seeds, $red red; the output of each is in $out/SEED.txt" | tee -a "$summary"
 [ "$red" -eq 0 ]
