@@ -42,18 +42,6 @@ judge_overdue(
     SIM_MUST(sim->broker.last_turn_us <= given_up_us);
 }
 
-/* A worker that leaves in order has given back what it had not begun. */
-static void
-judge_leaving(
-    const struct sim *sim, const struct sim_job *job, const struct mr_store_op *op)
-{
-    struct mr_uuid instance = sim_worker_named(op->worker);
-
-    SIM_MUST(job->taken != op->attempt || !mr_uuid_eq(job->taker, instance) ||
-             (job->begun == op->attempt && mr_uuid_eq(job->beginner, instance)) ||
-             sim->workers[instance.b[0] - 1].was_refused);
-}
-
 /* What is recorded of an attempt is what its worker says, or what the broker may conclude. */
 static void
 judge_attempt(
@@ -69,8 +57,6 @@ judge_attempt(
         SIM_MUST(mr_uuid_eq(sim_worker_named(op->worker), sim->broker.reporter));
     else if (outcome == MR_ATTEMPT_TIMED_OUT)
         judge_overdue(sim, job, op);
-    else if (sim->broker.hears_bye)
-        judge_leaving(sim, job, op);
     if (!bit)
         return;
     SIM_MUST(job->sent & bit);

@@ -334,6 +334,28 @@ on_ping(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
         mr_put_ping(wr, msg->corr, false);
 }
 
+/* A worker that leaves in order has given back what it had not begun. */
+static void
+judge_leaving(const struct sim *sim, struct mr_uuid instance)
+{
+    char name[16];
+
+    SIM_MUST(instance.b[0] > 0); /* clients do not say it */
+    sim_worker_name(instance, name);
+    if (sim->workers[instance.b[0] - 1].was_refused)
+        return; /* it may have to wait before it says it again */
+    for (uint32_t i = 0; i < sim->submitted; i++) {
+        const struct sim_job *job = &sim->jobs[i];
+        struct mr_core_job_info info;
+
+        if (mr_core_job(sim->broker.core, job->id, &info) != MR_OK ||
+            !mr_span_is(info.worker, name) || job->taken != info.attempt ||
+            !mr_uuid_eq(job->taker, instance))
+            continue;
+        SIM_MUST(job->begun == info.attempt && mr_uuid_eq(job->beginner, instance));
+    }
+}
+
 static void
 on_bye(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
 {
@@ -341,10 +363,12 @@ on_bye(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
     uint32_t flags;
 
     SIM_MUST(mr_get_bye(msg, &reason, &flags) == MR_OK);
-    if (flags & MR_BYE_DRAIN)
+    if (flags & MR_BYE_DRAIN) {
         mr_core_worker_ends(sim->broker.core, sim->now, peer);
-    else
-        mr_core_says_bye(sim->broker.core, sim->now, peer, reason);
+        return;
+    }
+    judge_leaving(sim, sim->broker.peers[peer].instance);
+    mr_core_says_bye(sim->broker.core, sim->now, peer, reason);
 }
 
 static void

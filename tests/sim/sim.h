@@ -276,7 +276,7 @@ struct sim_broker {
     bool is_up, writer_is_up; /* as the core was told; as the writer sees it */
     uint32_t retries;
     struct mr_uuid reporter; /* whose DONE is being taken */
-    bool is_reporting, has_revoked, hears_bye;
+    bool is_reporting, has_revoked;
     enum mr_status replied; /* last */
     uint32_t returned;      /* jobs that stand at the front of their lanes, at most */
     int64_t last_turn_us;

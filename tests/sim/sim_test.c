@@ -7,6 +7,7 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,17 @@ real_ms(void)
 
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* What the processes took, on however busy a machine. */
+static double
+cpu_seconds(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static struct sim *
@@ -142,8 +154,10 @@ report(const struct totals *totals, long processes, int64_t took_ms)
             all.counts[k] += totals[i].counts[k];
     }
     hours = (double)all.us / 3.6e9;
-    printf("%llu seeds, %.1f simulated hours in %.1f s: %.1f hours in a minute\n",
-        (unsigned long long)all.seeds, hours, minutes * 60, hours / minutes);
+    printf("%llu seeds, %.1f simulated hours in %.1f s: %.1f hours in a minute; "
+           "%.1f s of processors: %.1f hours in a minute of each\n",
+        (unsigned long long)all.seeds, hours, minutes * 60, hours / minutes,
+        cpu_seconds(), hours / (cpu_seconds() / 60));
     if (is_empty(&all) || !all.seeds)
         return 1;
     /* a seed is a check; a failing one has ended the program */
