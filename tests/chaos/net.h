@@ -41,7 +41,7 @@ enum mr_link {
 /* Where everything listens and how it is reached from each host. */
 struct mr_net {
     bool has_namespaces;
-    char note[256];           /* why there are none; "" */
+    char note[512];           /* why there are none; "" */
     char front[64], back[64]; /* the broker binds these */
     char db_address[64];      /* PostgreSQL binds this */
     uint16_t db_port;
