@@ -3,7 +3,7 @@
  * and started again, while requests go on being asked. Each step says what it did, and when.
  * It never waits: it is asked to go on from time to time. Main thread.
  *
- *   WATCHING --two fifths of the rides done--> CORNERED --it holds jobs, kill--> MOURNED
+ *   WATCHING --two fifths of the rides done--> CORNERED --it was sent jobs, kill--> MOURNED
  *   --attempts recorded as lost, half of the rides done, kill--> DOWN --ready--> UP --new jobs
  *   run--> REPLACED --worker ready--> RELEASED --nothing is held back for others--> OVER
  */
@@ -34,8 +34,8 @@ struct mr_demo_fault {
     enum mr_demo_fault_state state;
     int64_t frozen_us, worker_gone_us, broker_gone_us; /* monotonic */
     char ready_at[40]; /* the database's time when the broker was back */
-    int64_t
-        held; /* by the worker when the broker was asked; more may have been on its way */
+    bool has_asked;
+    int64_t held;  /* by the worker when it was frozen, as the broker counts */
     int64_t epoch; /* of the broker before it was killed */
 };
 
