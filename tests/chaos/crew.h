@@ -21,7 +21,7 @@ enum {
     MR_CREW_WORKERS = 4,
     MR_CREW_CLIENTS = 20,
     MR_CREW_THREADS = 6,
-    MR_CREW_DRAIN_S_MAX = 60, /* C12: from the heal to the end of the last job */
+    MR_CREW_DRAIN_S_MAX = 120, /* C12: from the heal to the end of the last job */
 };
 #define MR_CREW_LOSSES_MAX "8" /* after so many a job is quarantined */
 
