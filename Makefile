@@ -288,14 +288,16 @@ long-job-built: all $(LONG) $(LOADABLE)
 	$(Q)MILLRACE_BUILD=$(CURDIR)/$(B) $(LONG)
 
 # Worlds from seeds, on all processors; SEED=n [TRACE=1] replays one. See tests/sim/README.md.
-SEEDS ?= 20000
+# What was given, not the default of another target.
+given = $(if $(filter command environment,$(firstword $(origin $(1)))),$($(1)),$(2))
 SECONDS ?= 3600
 FROM ?= 1
 .PHONY: sim sim-built
 sim: deps
 	$(Q)$(AGAIN) sim-built
 sim-built: $(SIM)
-	$(Q)for s in $(SIM); do SEED='$(SEED)' "$$s" $(SEEDS) $(SECONDS) $(FROM) || exit 1; done
+	$(Q)for s in $(SIM); do SEED='$(call given,SEED)' "$$s" \
+	    $(call given,SEEDS,20000) $(SECONDS) $(FROM) || exit 1; done
 
 .PHONY: bench bench-built
 bench: deps
