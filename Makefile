@@ -252,7 +252,11 @@ $(LOADABLE): $(B)/tests/%.so: tests/%.c $(wildcard worker/*.h)
 
 # A harness is a libFuzzer entry point under clang; elsewhere the same file is linked with a
 # main() that replays files. wire_VERB_fuzz is wire_verb.c for that verb.
-FUZZ_COMMON := $(call obj,tests/fuzz/fuzz.c tests/fuzz/$(if $(filter fuzzer%,$(SAN)),plant,replay).c)
+LIBFUZZER := $(filter fuzzer%,$(SAN))
+LARGE := -Wl,--wrap=calloc -Wl,--wrap=free
+FUZZ_WRAP := $(if $(LIBFUZZER),$(LARGE))
+FUZZ_COMMON := $(call obj,tests/fuzz/fuzz.c $(if $(LIBFUZZER),tests/fuzz/plant.c tests/fuzz/large.c, \
+    tests/fuzz/replay.c))
 $(VERBS:%=$(B)/obj/tests/fuzz/wire_%_fuzz.o): $(B)/obj/tests/fuzz/wire_%_fuzz.o: \
     tests/fuzz/wire_verb.c $(B)/flags
 	$(call say,CC,$< ($*))
@@ -261,7 +265,7 @@ $(VERBS:%=$(B)/obj/tests/fuzz/wire_%_fuzz.o): $(B)/obj/tests/fuzz/wire_%_fuzz.o:
 
 define fuzz
 $(1): $(1:$(B)/tests/%=$(B)/obj/tests/%.o) $(FUZZ_COMMON) $(ARCHIVES_$(call room,$(1))) $(LIBMR)
-	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS))
+	$$(call link,$$(ZMQ_LIBS) $$(TEST_LIBS) $$(MR_LIBS) $$(FUZZ_WRAP))
 endef
 $(foreach t,$(FUZZ),$(eval $(call fuzz,$t)))
 
