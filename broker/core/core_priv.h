@@ -190,6 +190,7 @@ struct mr_claim {
     struct mr_uuid id; /* first: the key */
     uint32_t peer, serial, attempt;
     bool is_asked; /* the database has been asked for the job */
+    bool is_gone;  /* ... and has said that it is not unfinished any more */
 };
 
 struct mr_ended {

@@ -202,8 +202,7 @@ mr_done_ahead(struct mr_core *core, uint32_t peer, const struct mr_done *done)
     if (reports[done->report].is_durable) {
         mr_recover_drop_claim(core, done->id);
     } else {
-        mr_recover_claim(core, peer, done->id, done->attempt);
-        core->done_must_wait = true;
+        core->done_must_wait |= mr_recover_claim(core, peer, done->id, done->attempt);
     }
 }
 

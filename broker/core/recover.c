@@ -24,17 +24,21 @@ drop_claim(struct mr_core *core, uint32_t slot)
     mr_slab_give(&core->claims, slot);
 }
 
-void
+bool
 mr_recover_claim(struct mr_core *core, uint32_t peer, struct mr_uuid id, uint32_t attempt)
 {
     uint32_t slot = mr_ids_find(&core->claim_ids, &id);
     struct mr_claim *claim;
 
+    if (slot && claim_at(core, slot)->is_gone) {
+        drop_claim(core, slot);
+        return false;
+    }
     if (!slot) {
         slot = mr_slab_take(&core->claims);
         if (!slot)
-            return;
-        claim_at(core, slot)->id = id;
+            return true;
+        *claim_at(core, slot) = (struct mr_claim){.id = id};
         mr_ids_add(&core->claim_ids, slot);
     }
     claim = claim_at(core, slot);
@@ -42,9 +46,10 @@ mr_recover_claim(struct mr_core *core, uint32_t peer, struct mr_uuid id, uint32_
     claim->serial = core->peers[peer].serial;
     claim->attempt = attempt;
     if (core->is_loading || claim->is_asked)
-        return; /* it may come by itself; the worker will say again that it holds it */
+        return true; /* it may come by itself; the worker will say again that it holds it */
     claim->is_asked = true;
     mr_say_read(core, id);
+    return true;
 }
 
 void
@@ -87,8 +92,13 @@ mr_recover_fetched(
     claim = *claim_at(core, slot);
     if (stored && mr_recover_loaded(core, stored) == MR_BUSY)
         return; /* no room for it now; the worker will say again that it holds it */
-    mr_recover_drop_claim(core, id);
-    if (!stored && is_there(core, &claim))
+    if (stored) {
+        mr_recover_drop_claim(core, id);
+        return;
+    }
+    /* What became of it may have been said already and wait only to be taken. */
+    claim_at(core, slot)->is_gone = true;
+    if (is_there(core, &claim))
         mr_say_revoke(core, claim.peer, id, claim.attempt, MR_WHY_STALE);
 }
 
@@ -104,7 +114,7 @@ is_adopted(struct mr_core *core, uint32_t slot)
         return false;
     claim = *claim_at(core, found);
     drop_claim(core, found);
-    if (!is_there(core, &claim) || claim.attempt <= job->attempt)
+    if (claim.is_gone || !is_there(core, &claim) || claim.attempt <= job->attempt)
         return false;
     mr_job_move(core, slot, MR_JOB_RECOVERED);
     mr_recover_adopt(core, slot, claim.peer, claim.attempt);
@@ -238,10 +248,8 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
     if (!mr_roster_find(core, peer, MR_ROLE_WORKER))
         return;
     if (!slot) {
-        if (!core->is_partial)
+        if (!core->is_partial || !mr_recover_claim(core, peer, held->id, held->attempt))
             mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_STALE);
-        else
-            mr_recover_claim(core, peer, held->id, held->attempt);
         return;
     }
     job = mr_job_at(core, slot);

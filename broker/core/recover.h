@@ -19,8 +19,8 @@ void mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *
 
 /* A worker holds an attempt of a job that is not in memory, while some are still to be loaded: the
  * job is fetched by its id, and is the worker's when it comes. No room: nothing; it says so again
- * in a while. */
-void mr_recover_claim(
+ * in a while. False: it was fetched, and is finished or gone. */
+bool mr_recover_claim(
     struct mr_core *core, uint32_t peer, struct mr_uuid id, uint32_t attempt);
 void mr_recover_drop_claim(struct mr_core *core, struct mr_uuid id);
 void mr_recover_forget_claims(struct mr_core *core);

@@ -421,8 +421,9 @@ static void
 explain(const struct sim *sim)
 {
     char why[256] = "there is no broker";
+    uint32_t left = 10;
 
-    for (uint32_t i = 0; i < sim->submitted; i++) {
+    for (uint32_t i = 0; i < sim->submitted && left; i++) {
         const struct sim_job *job = &sim->jobs[i];
 
         if (job->is_finished || !(job->is_stored || job->is_inbox))
@@ -430,6 +431,7 @@ explain(const struct sim *sim)
         if (sim->broker.core && mr_core_explain(sim->broker.core, sim->now, job->id, why,
                                     sizeof why) != MR_OK)
             (void)snprintf(why, sizeof why, "the broker does not know it");
+        left--;
         fprintf(stderr, "job %u of kind %u: %s\n", i, job->kind, why);
     }
 }

@@ -314,6 +314,33 @@ START_TEST(more_ends_than_can_be_remembered)
 }
 END_TEST
 
+/* Told again and again while memory is full and loading stands still: nothing else that the worker
+ * has to say may wait for it. */
+START_TEST(an_outcome_of_a_job_that_is_finished_does_not_wait)
+{
+    struct rig rig;
+    struct mr_stored_job job;
+
+    begin(&rig);
+    job = row(&rig);
+    end_grace(&rig);
+    report(&rig, 2, job.job.id, MR_DID_TIME_OUT);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ERROR)->action.code, MR_STARTING);
+    fetched(&rig, job.job.id, NULL);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_REVOKE)->revoked.why, MR_WHY_STALE);
+    rig_forget(&rig);
+    report(&rig, 2, job.job.id, MR_DID_TIME_OUT);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_ERROR), 0);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_STALE);
+    hold(&rig, 2, job.job.id, 1); /* asked anew */
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
+    fetched(&rig, job.job.id, NULL);
+    hold(&rig, 2, job.job.id, 1);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 2);
+    rig_stop(&rig);
+}
+END_TEST
+
 START_TEST(no_room_for_what_is_fetched)
 {
     struct rig rig;
@@ -358,6 +385,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_row_that_was_read_before_its_job_ended);
     tcase_add_test(tcase, more_ends_than_can_be_remembered);
     tcase_add_test(tcase, no_room_for_what_is_fetched);
+    tcase_add_test(tcase, an_outcome_of_a_job_that_is_finished_does_not_wait);
 }
 
 int
