@@ -9,6 +9,8 @@ comment on column millrace.job.redrive_of is
     'the dead job that this one was submitted in place of; null: none';
 comment on column millrace.result.reason is
     'of a failed job: 1 its attempts are used up, 2 it failed for good, 3 quarantined';
+comment on column millrace.attempt.started_at is
+    'null: it was lost before it began to run, and does not count against losses_max';
 
 create index job_redrive_of on millrace.job (redrive_of) where redrive_of is not null;
 create index inbox_redrive_of on millrace.inbox (redrive_of) where redrive_of is not null;
