@@ -2,9 +2,11 @@
  * PostgreSQL is away for a while: stopped in order, at once, or cut off, with jobs under way.
  * Nothing is acknowledged meanwhile, submitters get STORE_DOWN, what is computed during the absence
  * is kept by the workers and stored afterwards, and nobody has to do anything. The figures are
- * printed. OUTAGE_MS: how long it is away (2500).
+ * printed. OUTAGE_MS: how long it is away (2500). What is kept is bounded, also when it is away
+ * for a worker only and the broker would go on sending.
  */
 #include "client/cluster.h"
+#include "schemas/sql/finish.h"
 #include "schemas/sql/migrate.h"
 #include "tests/support/pg_fixture.h"
 #include "tests/support/rig.h"
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define JOBS 120
 #define HELLO "\x81\xa4name\xa3you"
@@ -176,6 +179,104 @@ START_TEST(an_absence)
 }
 END_TEST
 
+/* ---- what is kept is bounded ---------------------------------------------------------------- */
+
+#define KEPT_JOBS 60
+#define THREADS 2
+#define AHEAD 3
+#define LOOKS 200
+#define ITS_SESSIONS                                                                     \
+    "from pg_stat_activity where application_name like '" MR_WORKER_SESSION_PREFIX "%'"
+
+/* The worker's own way to PostgreSQL's socket: a link, which can be taken away. */
+static char way[128], real[512];
+
+static void
+open_way(void)
+{
+    char folder[256];
+
+    ck_assert_int_eq(sscanf(real, "host=%255s", folder), 1);
+    ck_assert_int_eq(symlink(folder, way), 0);
+}
+
+static void
+close_way(void)
+{
+    ck_assert_int_eq(unlink(way), 0);
+    ck_assert_int_gt(
+        rig_int(&rig, "select count(pg_terminate_backend(pid)) " ITS_SESSIONS), 0);
+    rig_wait_int(&rig, "select count(*) " ITS_SESSIONS, 0);
+}
+
+static void
+start_worker_with_a_way(const char *bound, const char *value)
+{
+    char ahead[8];
+    const char *const more[] = {"--prefetch", ahead, bound, value, "--load",
+        rig_program("tests/loadable/large.so"), NULL};
+
+    snprintf(ahead, sizeof ahead, "%d", AHEAD);
+    snprintf(real, sizeof real, "%s", rig.conninfo);
+    snprintf(way, sizeof way, "%s/way", rig.folder);
+    open_way();
+    ck_assert_int_lt(
+        snprintf(rig.conninfo, sizeof rig.conninfo, "host=%s%s", way, strchr(real, ' ')),
+        (int)sizeof rig.conninfo);
+    rig_worker(&rig, 0, THREADS, more);
+    snprintf(rig.conninfo, sizeof rig.conninfo, "%s", real);
+}
+
+static void
+never_above(int64_t held)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        ck_assert_int_le(rig_stat(mr, "sent"), held);
+        rig_breathe();
+    }
+}
+
+/* By number: threads + what is fetched ahead + results_max. By size: when three results of 300
+ * KiB wait, less than a MiB, there is credit for a full pipeline once more, and then no more. */
+START_TEST(what_is_kept_is_bounded)
+{
+    static const struct {
+        const char *name, *value;
+        int kib, least, most;
+    } bounds[] = {{"--results-max", "5", 1, THREADS + AHEAD + 5, THREADS + AHEAD + 5},
+        {"--results-mib-max", "1", 300, 4, 3 + THREADS + AHEAD}};
+    struct millrace_id ids[KEPT_JOBS];
+    struct mr_err err = {0};
+
+    rig_broker(&rig, NULL);
+    start_worker_with_a_way(bounds[_i].name, bounds[_i].value);
+    mr = rig_client(&rig);
+    rig_expect(mr, rig_submit(mr, "large.fill", "kib", 1), MILLRACE_SUCCEEDED);
+    close_way();
+    for (int i = 0; i < KEPT_JOBS; i++)
+        ids[i] = rig_submit(mr, "large.fill", "kib", bounds[_i].kib);
+    await_word("results_kept");
+    rig_wait_stat(mr, "sent", bounds[_i].least);
+    never_above(bounds[_i].most);
+    /* Then it is away for all. */
+    mr_cluster_halt(cluster, SIGQUIT);
+    await_word("store-down");
+    ck_ok(mr_cluster_resume(cluster, &err), err);
+    mr_pg_close(&rig.pg);
+    ck_ok(mr_pg_open(&rig.pg, rig.conninfo, "rig", &err), err);
+    (void)rig_submit(mr, "large.fill", "kib", 1);
+    never_above(bounds[_i].most);
+    ck_assert_int_eq(rig_int(&rig, RESULTS), 1);
+    open_way();
+    for (int i = 0; i < KEPT_JOBS; i++)
+        rig_expect(mr, ids[i], MILLRACE_SUCCEEDED);
+    rig_wait_int(&rig, RESULTS " where outcome = 1 and attempt = 1", KEPT_JOBS + 2);
+    ck_assert_int_eq(rig_int(&rig, "select count(*) from millrace.attempt"), 0);
+    ck_assert_int_eq(rig_int(&rig, RESULTS " where octet_length(body) <= 1024"), 0);
+    ck_assert_int_eq(unlink(way), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -187,6 +288,7 @@ main(void)
     tcase_set_timeout(tcase, 400);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_loop_test(tcase, an_absence, 0, 2);
+    tcase_add_loop_test(tcase, what_is_kept_is_bounded, 0, 2);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
