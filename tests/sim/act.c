@@ -240,6 +240,9 @@ judge_dispatch(struct sim *sim, struct sim_job *job, const struct mr_job_sent *s
     SIM_MUST(mr_span_eq(sent->payload, same.payload));
     SIM_MUST(mr_span_eq(sent->kind, same.kind) && mr_span_eq(sent->queue, same.queue));
     SIM_MUST(sent->attempt > job->attempts && sent->timeout_ms > 0);
+    SIM_MUST(job->sent_in != sim->broker.instance || sent->attempt > job->last_sent);
+    job->sent_in = sim->broker.instance;
+    job->last_sent = sent->attempt;
     if (!sim->rates.has_clock_steps) {
         SIM_MUST(!job->run_at_us || job->run_at_us <= sim->now.wall_us);
         SIM_MUST(!job->expires_at_us || job->expires_at_us > sim->now.wall_us);

@@ -145,8 +145,9 @@ struct sim_job {
     /* what the broker was told and has said; its order in its lane while nothing happened to it */
     bool is_cancel_confirmed;
     uint64_t ready_seq;
-    uint32_t cancelled_in, lost_in, over_in,
-        returned_in; /* the broker's instance; 0: none */
+    uint32_t cancelled_in, lost_in, over_in, returned_in;
+    uint32_t sent_in, last_sent;
+    /* likewise, and the number that it gave */ /* the broker's instance; 0: none */
     int64_t sent_us;
     /* The worker that the last attempt came to, and its number; the same of the last one that was
      * begun. */
