@@ -203,7 +203,7 @@ START_TEST(a_suspect)
         ck_assert_msg(rig_now_ms() < end_ms, "nobody waits alone: %s", text);
         rig_breathe();
     }
-    also("2 times its worker or its process ended while it ran");
+    also("2 times its worker or its process ended with it");
 }
 END_TEST
 
