@@ -433,6 +433,7 @@ help:
 	@echo 'make tsan       core and base under the thread sanitizer'
 	@echo 'make sim        the simulator: SEEDS=20000 SECONDS=3600 FROM=1; SEED=n TRACE=1 replays one'
 	@echo 'make chaos      everything killed, frozen, cut; then judged (SEED=, MINUTES=, FAULTS=)'
+	@echo 'make chaos-long SEEDS=20: seed after seed, and their sums'
 	@echo 'make mutants    deliberate bugs, each of which has to be found by it'
 	@echo 'make fuzz       each harness for FUZZ_S=$(FUZZ_S) seconds (ONLY="wire_scan road_map")'
 	@echo 'make deps       install what is missing (root), or print the line that does'
