@@ -36,7 +36,8 @@ judge_overdue(
     int64_t given_up_us =
         worker->greeted_us + sim->broker.conf.grace_ms * INT64_C(1000) + 1000;
 
-    if (!mr_uuid_eq(worker->instance, instance) || worker->greeted_us <= job->sent_us ||
+    if (job->sent_in != sim->broker.instance || /* adopted */
+        !mr_uuid_eq(worker->instance, instance) || worker->greeted_us <= job->sent_us ||
         (job->taken == op->attempt && mr_uuid_eq(job->taker, instance)))
         return;
     SIM_MUST(sim->broker.last_turn_us <= given_up_us);

@@ -145,9 +145,8 @@ struct sim_job {
     /* what the broker was told and has said; its order in its lane while nothing happened to it */
     bool is_cancel_confirmed;
     uint64_t ready_seq;
-    uint32_t cancelled_in, lost_in, over_in, returned_in;
-    uint32_t sent_in, last_sent;
-    /* likewise, and the number that it gave */ /* the broker's instance; 0: none */
+    /* In which instance of the broker, 0: none; and the number of its last attempt there. */
+    uint32_t cancelled_in, lost_in, over_in, returned_in, sent_in, last_sent;
     int64_t sent_us;
     /* The worker that the last attempt came to, and its number; the same of the last one that was
      * begun. */
