@@ -323,14 +323,16 @@ wait_ready(struct mr_cluster *cluster, int64_t end_ms, struct mr_err *err)
     return MR_OK;
 }
 
-/* Children of a server that was killed may hold its shared memory for a moment. */
+/* Children of a server that was killed may hold its shared memory for a moment; meanwhile they
+ * write their own last lines into the log. */
 static bool
 is_leftover_memory(const struct mr_cluster *cluster)
 {
-    char line[256];
+    char line[256], pid[32];
 
-    mr_proc_last_line(cluster->log, "FATAL:", line, sizeof line);
-    return strstr(line, "shared memory block") != NULL;
+    (void)snprintf(pid, sizeof pid, "[%ld]", (long)cluster->server.pid);
+    mr_proc_last_line(cluster->log, "shared memory block", line, sizeof line);
+    return strstr(line, pid) != NULL;
 }
 
 enum mr_status

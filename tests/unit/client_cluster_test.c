@@ -117,6 +117,30 @@ START_TEST(data_outlives_it)
 END_TEST
 
 /* The starter is killed: the server goes too, and its files do not stand in the way. */
+/* Its sessions hold the shared memory a moment longer than it lives, and each has a last word for
+ * the log. */
+START_TEST(a_busy_server_is_killed_and_started_at_once)
+{
+    enum { SESSIONS = 60, ROUNDS = 6 };
+    static const char *const settings[] = {"max_connections=100", "fsync=off", NULL};
+    struct mr_cluster_options options = {.settings = settings};
+    struct mr_pg *sessions[SESSIONS];
+
+    ck_assert_int_eq(mr_cluster_start(&cluster, &options, &err), MR_OK);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < SESSIONS; i++)
+            ck_assert_int_eq(
+                mr_pg_open(&sessions[i], mr_cluster_conninfo(cluster), "busy", &err),
+                MR_OK);
+        mr_cluster_halt(cluster, SIGKILL);
+        ck_assert_msg(mr_cluster_resume(cluster, &err) == MR_OK, "%s", err.why);
+        for (int i = 0; i < SESSIONS; i++)
+            mr_pg_close(&sessions[i]);
+    }
+    mr_cluster_stop(&cluster);
+}
+END_TEST
+
 START_TEST(a_killed_starter)
 {
     int fds[2];
@@ -235,6 +259,7 @@ main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, it_starts_and_is_private);
     tcase_add_test(cases, data_outlives_it);
+    tcase_add_test(cases, a_busy_server_is_killed_and_started_at_once);
     tcase_add_test(cases, a_killed_starter);
     tcase_add_test(cases, a_creation_that_was_cut_short);
     tcase_add_test(cases, somebody_elses_folder);
