@@ -64,8 +64,8 @@ mr_mailbox_destroy(struct mr_mailbox **box)
     *box = NULL;
 }
 
-static void
-push(struct mr_mailbox *box, struct mr_node *node)
+void
+mr_mailbox_push(struct mr_mailbox *box, struct mr_node *node)
 {
     struct mr_node *before;
 
@@ -75,11 +75,10 @@ push(struct mr_mailbox *box, struct mr_node *node)
 }
 
 void
-mr_mailbox_give(struct mr_mailbox *box, struct mr_node *node)
+mr_mailbox_ring(struct mr_mailbox *box)
 {
     static const uint64_t one = 1;
 
-    push(box, node);
     if (atomic_exchange_explicit(&box->is_rung, true, memory_order_acq_rel))
         return;
     while (write(box->fd, &one, sizeof one) < 0) {
@@ -88,6 +87,13 @@ mr_mailbox_give(struct mr_mailbox *box, struct mr_node *node)
             return;
         MR_ASSERT(errno == EINTR);
     }
+}
+
+void
+mr_mailbox_give(struct mr_mailbox *box, struct mr_node *node)
+{
+    mr_mailbox_push(box, node);
+    mr_mailbox_ring(box);
 }
 
 struct mr_node *
@@ -106,7 +112,7 @@ mr_mailbox_take(struct mr_mailbox *box)
         if (tail != atomic_load_explicit(&box->head, memory_order_acquire))
             return NULL; /* a sender is between its swap and its link */
         /* The last node may only leave with something behind it. */
-        push(box, &box->stub);
+        mr_mailbox_push(box, &box->stub);
         next = atomic_load_explicit(&tail->next, memory_order_acquire);
         if (!next)
             return NULL;

@@ -23,6 +23,11 @@ void mr_mailbox_destroy(struct mr_mailbox **box);
 /* Give the node away and ring, if the receiver could be asleep. Any thread. */
 void mr_mailbox_give(struct mr_mailbox *box, struct mr_node *node);
 
+/* The same in two steps, for a sender with many nodes: push them all, then ring once. A node
+ * that was pushed may be taken at once. Any thread. */
+void mr_mailbox_push(struct mr_mailbox *box, struct mr_node *node);
+void mr_mailbox_ring(struct mr_mailbox *box);
+
 /* The oldest node or NULL. Receiver only. */
 struct mr_node *mr_mailbox_take(struct mr_mailbox *box);
 

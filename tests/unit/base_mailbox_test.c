@@ -104,6 +104,24 @@ START_TEST(the_bell_rings_until_hushed)
 }
 END_TEST
 
+START_TEST(pushed_nodes_are_there_before_the_ring)
+{
+    struct mr_mailbox *box = new_box();
+    struct letter a = {.number = 1}, b = {.number = 2};
+
+    mr_mailbox_push(box, &a.node);
+    mr_mailbox_push(box, &b.node);
+    ck_assert(!is_readable(box, 0));
+    ck_assert_int_eq(take_number(box), 1);
+    mr_mailbox_ring(box);
+    ck_assert(is_readable(box, 0));
+    mr_mailbox_hush(box);
+    ck_assert_int_eq(take_number(box), 2);
+    ck_assert_int_eq(take_number(box), -1);
+    mr_mailbox_destroy(&box);
+}
+END_TEST
+
 START_TEST(wait_returns_at_once_if_something_is_there)
 {
     struct mr_mailbox *box = new_box();
@@ -271,6 +289,7 @@ main(void)
     tcase_add_test(tcase, first_in_first_out);
     tcase_add_test(tcase, a_node_may_travel_again);
     tcase_add_test(tcase, the_bell_rings_until_hushed);
+    tcase_add_test(tcase, pushed_nodes_are_there_before_the_ring);
     tcase_add_test(tcase, wait_returns_at_once_if_something_is_there);
     tcase_add_test(tcase, many_senders_one_waiting_receiver);
     tcase_add_test(tcase, many_senders_one_polling_receiver);
