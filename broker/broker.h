@@ -10,6 +10,7 @@
 
 #include "broker/core/core.h"
 #include "broker/gather.h"
+#include "broker/meter.h"
 #include "broker/session.h"
 #include "broker/settings.h"
 #include "schemas/base/clock.h"
@@ -59,6 +60,7 @@ struct mr_broker {
     uint32_t scolds;           /* answers to strangers in this second */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;
     struct mr_counters counters;
+    struct mr_meter meter;
     struct mr_offer offers[MR_KINDS_PER_WORKER_MAX]; /* of the HELLO in hand */
     struct mr_err fatal; /* why the loop ended, if status is set */
 };

@@ -104,13 +104,73 @@ write_numbers(
     }
 }
 
+static void
+write_phases(struct mr_wr *wr, const struct mr_meter *meter)
+{
+    mr_wr_cstr(wr, "phases");
+    mr_wr_array(wr, MR_METER_PHASES);
+    for (uint32_t i = 0; i < MR_METER_PHASES; i++) {
+        mr_wr_map(wr, 3);
+        mr_wr_cstr(wr, "phase");
+        mr_wr_cstr(wr, mr_meter_phase_name((enum mr_meter_phase)i));
+        mr_wr_cstr(wr, "times");
+        mr_wr_uint(wr, meter->times[i]);
+        mr_wr_cstr(wr, "us");
+        mr_wr_uint(wr, meter->ns[i] / 1000);
+    }
+}
+
+static void
+write_verbs(struct mr_wr *wr, const struct mr_meter *meter)
+{
+    mr_wr_cstr(wr, "verbs");
+    mr_wr_array(wr, MR_VERB_COUNT);
+    for (uint32_t i = 0; i < MR_VERB_COUNT; i++) {
+        mr_wr_map(wr, 3);
+        mr_wr_cstr(wr, "verb");
+        mr_wr_cstr(wr, mr_verb_name((enum mr_verb)i));
+        mr_wr_cstr(wr, "received");
+        mr_wr_uint(wr, meter->received[i]);
+        mr_wr_cstr(wr, "sent");
+        mr_wr_uint(wr, meter->sent[i]);
+    }
+}
+
+static void
+write_commits(struct mr_wr *wr, const struct mr_meter *meter)
+{
+    mr_wr_cstr(wr, "commits");
+    mr_wr_array(wr, MR_METER_SIZES);
+    for (uint32_t i = 0; i < MR_METER_SIZES; i++) {
+        mr_wr_map(wr, 2);
+        mr_wr_cstr(wr, "rows_min");
+        mr_wr_uint(wr, UINT64_C(1) << i);
+        mr_wr_cstr(wr, "commits");
+        mr_wr_uint(wr, meter->commits[i]);
+    }
+}
+
+/* Numbers that are made when they are asked for, and the lists. */
+static void
+write_meter(struct mr_wr *wr, const struct mr_meter *meter)
+{
+    mr_wr_cstr(wr, "loop_cpu_us");
+    mr_wr_uint(wr, mr_meter_cpu_us());
+    mr_wr_cstr(wr, "commit_us");
+    mr_wr_uint(wr, meter->commit_ns / 1000);
+    write_phases(wr, meter);
+    write_verbs(wr, meter);
+    write_commits(wr, meter);
+}
+#define OF_METER 5u
+
 void
 mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
 {
     struct mr_core_stats stats;
 
     mr_core_stats(broker->core, &stats);
-    mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_loop) + LENGTH(of_gather) + 3);
+    mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_loop) + LENGTH(of_gather) + OF_METER + 3);
     mr_wr_cstr(wr, "shard");
     mr_wr_int(wr, broker->settings->shard);
     mr_wr_cstr(wr, "epoch");
@@ -120,6 +180,7 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
     write_numbers(wr, &stats, of_core, LENGTH(of_core));
     write_numbers(wr, &broker->counters, of_loop, LENGTH(of_loop));
     write_numbers(wr, mr_gather_counters(broker->gather), of_gather, LENGTH(of_gather));
+    write_meter(wr, &broker->meter);
 }
 
 /* ---- lists ---------------------------------------------------------------------------------------- */

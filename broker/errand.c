@@ -211,6 +211,7 @@ on_commit(struct mr_errand *errand, struct mr_task *task)
     if (task->status == MR_OK) {
         broker->counters.batches++;
         broker->counters.rows += task->batch.count;
+        mr_meter_commit(&broker->meter, task->batch.count, task->took_ns);
         for (uint32_t i = 0; i < task->batch.count; i++)
             mr_core_stored(broker->core, broker->now, &task->batch.ops[i]);
     } else {

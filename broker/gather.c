@@ -1,5 +1,6 @@
 #include "broker/gather.h"
 
+#include "broker/meter.h"
 #include "broker/socket.h"
 
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct mr_parcel {
 struct mr_gather {
     struct mr_sessions *sessions;
     void *const *sockets;
+    struct mr_meter *meter;
     struct mr_gathered *busy; /* this turn's */
     struct mr_gathered *spare;
     uint32_t spare_count;
@@ -36,8 +38,8 @@ struct mr_gather {
 };
 
 enum mr_status
-mr_gather_new(
-    struct mr_gather **out, struct mr_sessions *sessions, void *const sockets[2])
+mr_gather_new(struct mr_gather **out, struct mr_sessions *sessions,
+    void *const sockets[2], struct mr_meter *meter)
 {
     struct mr_gather *gather = calloc(1, sizeof *gather);
 
@@ -46,6 +48,7 @@ mr_gather_new(
         return MR_NO_MEMORY;
     gather->sessions = sessions;
     gather->sockets = sockets;
+    gather->meter = meter;
     return MR_OK;
 }
 
@@ -93,12 +96,16 @@ give_up(struct mr_gather *gather, struct mr_session *session, bool was_slow)
 }
 
 static enum mr_sent
-send_now(struct mr_gather *gather, struct mr_session *session, struct mr_span bytes)
+send_now(struct mr_gather *gather, struct mr_session *session, enum mr_verb verb,
+    struct mr_span bytes)
 {
+    enum mr_meter_phase before = mr_meter_to(gather->meter, MR_METER_SEND);
     enum mr_sent sent = mr_socket_send(gather->sockets[session->side],
         mr_span(session->routing, session->routing_bytes), bytes);
 
+    (void)mr_meter_to(gather->meter, before);
     if (sent == MR_SENT) {
+        gather->meter->sent[verb]++;
         gather->counters.messages++;
         gather->counters.bytes += bytes.n;
     } else if (sent == MR_SENT_NOBODY) {
@@ -140,7 +147,7 @@ send_or_set_aside(struct mr_gather *gather, struct mr_session *session, enum mr_
 {
     if (session->is_gone)
         return;
-    if (session->waiting || send_now(gather, session, bytes) == MR_SENT_FULL)
+    if (session->waiting || send_now(gather, session, verb, bytes) == MR_SENT_FULL)
         set_aside(gather, session, verb, bytes);
 }
 
@@ -160,7 +167,7 @@ static void
 send_waiting(struct mr_gather *gather, struct mr_session *session)
 {
     while (session->waiting && !session->is_gone) {
-        if (send_now(gather, session,
+        if (send_now(gather, session, session->waiting->verb,
                 mr_span(session->waiting->bytes, session->waiting->n)) == MR_SENT_FULL)
             return;
         pop_parcel(gather, session);
@@ -250,6 +257,7 @@ message_for(struct mr_gather *gather, uint32_t peer, enum mr_verb verb, size_t b
 void
 mr_gather_job(struct mr_gather *gather, uint32_t peer, const struct mr_job_sent *job)
 {
+    int64_t began_ns = mr_meter_item(gather->meter);
     bool is_new;
     struct mr_gathered *to =
         message_for(gather, peer, MR_JOBS, job->payload.n + 256, &is_new);
@@ -260,11 +268,13 @@ mr_gather_job(struct mr_gather *gather, uint32_t peer, const struct mr_job_sent 
         to->mark = mr_put_jobs_open(&to->wr, 0);
     mr_put_job(&to->wr, job);
     to->items++;
+    mr_meter_item_done(gather->meter, began_ns);
 }
 
 void
 mr_gather_event(struct mr_gather *gather, uint32_t peer, const struct mr_event *event)
 {
+    int64_t began_ns = mr_meter_item(gather->meter);
     bool is_new;
     struct mr_gathered *to =
         message_for(gather, peer, MR_EVENT, event->body.n + event->text.n + 64, &is_new);
@@ -275,6 +285,7 @@ mr_gather_event(struct mr_gather *gather, uint32_t peer, const struct mr_event *
         to->mark = mr_put_events_open(&to->wr, 0);
     mr_put_event(&to->wr, event);
     to->items++;
+    mr_meter_item_done(gather->meter, began_ns);
 }
 
 void

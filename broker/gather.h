@@ -18,13 +18,15 @@
 
 struct mr_gather;
 
+struct mr_meter; /* meter.h */
+
 struct mr_gather_counters {
     uint64_t messages, bytes, events_dropped, unreachable, too_slow, too_big;
 };
 
-/* Borrows both. */
+/* Borrows all. */
 enum mr_status mr_gather_new(struct mr_gather **out, struct mr_sessions *sessions,
-    void *const sockets[2]) MR_MUST_CHECK;
+    void *const sockets[2], struct mr_meter *meter) MR_MUST_CHECK;
 void mr_gather_destroy(struct mr_gather **gather);
 
 /* Items that share a message. Each may be called for a number that is free: then nothing

@@ -55,7 +55,9 @@ take_body(
         return 0;
     n = zmq_msg_size(body);
     if (!zmq_msg_more(body)) {
+        (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
         mr_talk_message(broker, side, bytes_of(routing), bytes_of(body));
+        (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
         return n;
     }
     while (zmq_msg_more(body) && receive(body, socket))
@@ -197,12 +199,14 @@ turn(struct mr_broker *broker)
 
     broker->now = mr_clock_now();
     broker->counters.turns++;
+    (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
     look_at_clock(broker);
     may_reap = broker->now.mono_us >= broker->forgives_until_us;
     take_signals(broker);
     mr_door_look(broker);
     has_more = take_in(broker, MR_FRONT);
     has_more = take_in(broker, MR_BACK) || has_more;
+    (void)mr_meter_to(&broker->meter, MR_METER_SCHEDULE);
     mr_errand_collect(broker->errand);
     if (broker->now.mono_us >= broker->probe_us) {
         broker->probe_us = broker->now.mono_us + PROBE_US;
@@ -241,6 +245,7 @@ sleep_until(struct mr_broker *broker, int64_t next_us)
         return;
     if (left_us > SLEEP_US_MAX)
         left_us = SLEEP_US_MAX;
+    (void)mr_meter_to(&broker->meter, MR_METER_WAIT);
     /* Interrupted or not: the next turn looks at everything. */
     (void)zmq_poll(items, sizeof items / sizeof *items, (long)((left_us + 999) / 1000));
 }

@@ -170,7 +170,8 @@ make_tables(struct mr_broker *broker, struct mr_err *err)
     if (status || mr_mailbox_new(&broker->answers) ||
         mr_session_table_new(
             &broker->sessions, conf.workers_max + conf.clients_max, conf.hash_key) ||
-        mr_gather_new(&broker->gather, broker->sessions, broker->sockets) ||
+        mr_gather_new(
+            &broker->gather, broker->sessions, broker->sockets, &broker->meter) ||
         mr_errand_new(&broker->errand, broker))
         return no_memory(err);
     return MR_OK;

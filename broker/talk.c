@@ -183,6 +183,7 @@ mr_talk_message(struct mr_broker *broker, enum mr_side side, struct mr_span rout
             "this is not a message of the protocol");
         return;
     }
+    broker->meter.received[msg.verb]++;
     if (msg.verb == MR_HELLO) {
         mr_hello_on_hello(broker, side, routing, &msg);
         return;

@@ -63,6 +63,7 @@ struct mr_task {
 
     struct mr_store_batch batch; /* COMMIT */
     const char **ended;          /* COMMIT: room for MR_SESSIONS_ENDED_MAX names */
+    int64_t took_ns;             /* COMMIT: out, the writer's time, repeats included */
 
     struct mr_uuid *ids; /* FIND, READ, SHOW, REDRIVE, EXPLAIN */
     uint32_t id_count;

@@ -1,5 +1,6 @@
 #include "broker/writer.h"
 
+#include "broker/meter.h"
 #include "broker/writer_run.h"
 #include "schemas/base/clock.h"
 #include "schemas/base/log.h"
@@ -284,6 +285,7 @@ until_due_ms(const struct desk *desk)
 static void
 work(struct desk *desk, struct mr_task *task)
 {
+    int64_t began_ns = mr_meter_now_ns();
     enum mr_status status = MR_DRAINING;
     bool is_in_doubt = false;
 
@@ -304,6 +306,7 @@ work(struct desk *desk, struct mr_task *task)
     if (status == MR_OK && is_in_doubt)
         mr_log(MR_LOG_INFO, "settled", "rows=%u", task->batch.count);
     task->status = desk->is_dead ? desk->fatal.status : status;
+    task->took_ns = mr_meter_now_ns() - began_ns;
     mr_mailbox_give(desk->writer->conf.answers, &task->node);
 }
 

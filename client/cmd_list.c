@@ -37,13 +37,45 @@ mr_cmd_list_kinds(struct mr_cli *cli)
     return list(cli, "kinds", columns);
 }
 
+/* For people: numbers first, then each list as a table of its own. */
+static void
+print_stats(struct mr_cli *cli, json_t *stats)
+{
+    static const struct {
+        const char *key, *title, *columns[4];
+    } lists[] = {
+        {"phases", "the loop's time since the start", {"phase", "times", "us", NULL}},
+        {"verbs", "messages", {"verb", "received", "sent", NULL}},
+        {"commits", "commits by rows: so many or more, below the next line",
+            {"rows_min", "commits", NULL}},
+    };
+    json_t *kept[sizeof lists / sizeof *lists];
+    size_t count = sizeof lists / sizeof *lists;
+
+    for (size_t i = 0; i < count; i++) {
+        kept[i] = json_incref(json_object_get(stats, lists[i].key));
+        (void)json_object_del(stats, lists[i].key);
+    }
+    mr_cli_print_object(cli, stats);
+    for (size_t i = 0; i < count; i++) {
+        if (!json_is_array(kept[i])) { /* an older broker */
+            json_decref(kept[i]);
+            continue;
+        }
+        fprintf(cli->out, "\n%s\n", lists[i].title);
+        mr_cli_print_rows(cli, kept[i], lists[i].columns);
+    }
+}
+
 int
 mr_cmd_list_stats(struct mr_cli *cli)
 {
     int exit_code;
     json_t *stats = mr_cli_call(cli, "stats", json_object(), &exit_code);
 
-    if (stats)
-        mr_cli_print_object(cli, stats);
+    if (stats && cli->is_json)
+        mr_cli_print_json(cli, stats);
+    else if (stats)
+        print_stats(cli, stats);
     return exit_code;
 }

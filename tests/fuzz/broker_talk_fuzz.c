@@ -417,7 +417,8 @@ set_up(void)
     configure(&conf);
     MR_ASSERT(mr_session_table_new(&broker->sessions, conf.workers_max + conf.clients_max,
                   conf.hash_key) == MR_OK);
-    MR_ASSERT(mr_gather_new(&broker->gather, broker->sessions, broker->sockets) == MR_OK);
+    MR_ASSERT(mr_gather_new(&broker->gather, broker->sessions, broker->sockets,
+                  &broker->meter) == MR_OK);
     MR_ASSERT(mr_errand_new(&broker->errand, broker) == MR_OK);
     MR_ASSERT(mr_core_new(&broker->core, &conf, mr_act, broker) == MR_OK);
     tell_news(MR_NEWS_CLAIMED);

@@ -236,6 +236,83 @@ START_TEST(lists_and_levers)
 }
 END_TEST
 
+/* The sum of a list's numbers of that name in `text`, all elements; with `name` of one only. */
+static long long
+sum_of(const char *list, const char *name, const char *number)
+{
+    char key[64];
+    const char *at, *end;
+    long long sum = 0;
+
+    snprintf(key, sizeof key, "\"%s\":[", list);
+    at = strstr(text, key);
+    ck_assert_msg(at != NULL, "no %s in: %s", key, text);
+    end = strchr(at, ']');
+    if (name) {
+        snprintf(key, sizeof key, "\"%s\"", name);
+        at = strstr(at, key);
+        ck_assert_msg(at && at < end, "no %s in: %s", key, text);
+        end = strchr(at, '}');
+    }
+    snprintf(key, sizeof key, "\"%s\":", number);
+    while ((at = strstr(at, key)) != NULL && at < end) {
+        at += strlen(key);
+        sum += strtoll(at, NULL, 10);
+    }
+    return sum;
+}
+
+static long long
+number_of(const char *number)
+{
+    char key[64];
+    const char *at;
+
+    snprintf(key, sizeof key, "\"%s\":", number);
+    at = strstr(text, key);
+    ck_assert_msg(at != NULL, "no %s in: %s", key, text);
+    return strtoll(at + strlen(key), NULL, 10);
+}
+
+START_TEST(the_loop_says_where_its_time_goes)
+{
+    static const char *const phases[] = {
+        "receive", "decode", "schedule", "encode", "send", "wait"};
+    static const char *const received[] = {"HELLO", "SUBMIT", "DONE", "CREDIT"};
+    static const char *const sent[] = {"WELCOME", "ACK", "JOBS", "EVENT"};
+    long long times[6], in[4], out[4], us, cpu_us, commit_us, commits;
+
+    runs(0, "$0 submit test.noop --wait && $0 stats -o json");
+    for (int i = 0; i < 6; i++)
+        times[i] = sum_of("phases", phases[i], "times");
+    for (int i = 0; i < 4; i++) {
+        in[i] = sum_of("verbs", received[i], "received");
+        out[i] = sum_of("verbs", sent[i], "sent");
+    }
+    us = sum_of("phases", NULL, "us");
+    cpu_us = number_of("loop_cpu_us");
+    commit_us = number_of("commit_us");
+    commits = sum_of("commits", NULL, "commits");
+    ck_assert_int_eq(commits, number_of("batches"));
+    ck_assert_int_eq(sum_of("verbs", NULL, "received"), number_of("received"));
+    runs(0, "$0 submit test.noop --wait && $0 stats -o json");
+    for (int i = 0; i < 6; i++)
+        ck_assert_int_gt(sum_of("phases", phases[i], "times"), times[i]);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_gt(sum_of("verbs", received[i], "received"), in[i]);
+        ck_assert_int_gt(sum_of("verbs", sent[i], "sent"), out[i]);
+    }
+    ck_assert_int_gt(sum_of("phases", NULL, "us"), us);
+    ck_assert_int_gt(number_of("loop_cpu_us"), cpu_us);
+    ck_assert_int_gt(number_of("commit_us"), commit_us);
+    ck_assert_int_gt(sum_of("commits", NULL, "commits"), commits);
+    runs(0, "$0 stats");
+    shows("rows_min");
+    shows("schedule");
+    shows("SUBMIT");
+}
+END_TEST
+
 static void
 write_lines(void)
 {
@@ -350,6 +427,7 @@ main(void)
     tcase_set_timeout(cases, 300);
     tcase_add_test(cases, one_job);
     tcase_add_test(cases, lists_and_levers);
+    tcase_add_test(cases, the_loop_says_where_its_time_goes);
     tcase_add_test(cases, a_batch_that_is_killed);
     tcase_add_test(cases, the_example_front_end);
     tcase_add_test(cases, dev_looks_after_its_children);
