@@ -1,7 +1,11 @@
 #include "schemas/base/uuid.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "schemas/base/hash.h"
 
@@ -26,21 +30,105 @@ put_marks(struct mr_uuid *id)
     id->b[8] = (uint8_t)(0x80 | (id->b[8] & 0x3f)); /* variant 10 */
 }
 
+/* ---- Random bytes ----------------------------------------------------------------------------- */
+
+#define POOL_BYTES 4096u
+
+/* Bytes of the kernel's that no id has used yet: a system call for 400 ids. What was used is
+ * wiped. */
+static _Thread_local struct {
+    uint64_t life; /* in which they were taken */
+    size_t left;   /* unused ones, at the end */
+    uint8_t bytes[POOL_BYTES];
+} pool;
+
+/* In a page of its own, which the kernel gives to a child as zeros, however it was forked: a child
+ * has the parent's pools in its memory, but not its life. */
+static _Atomic uint64_t *_Atomic life_page;
+static _Atomic uint64_t no_page; /* the kernel cannot do it */
+
+static void
+fill(void *to, size_t n)
+{
+    ssize_t got;
+
+    for (uint8_t *at = to; n > 0; at += got, n -= (size_t)got) {
+        do
+            got = getrandom(at, n, 0);
+        while (got < 0 && errno == EINTR);
+        MR_ASSERT(got > 0);
+    }
+}
+
+static _Atomic uint64_t *
+make_page(void)
+{
+    size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+    void *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    _Atomic uint64_t *page = memory == MAP_FAILED ? &no_page : memory;
+    _Atomic uint64_t *first = NULL;
+
+    if (page != &no_page && madvise(memory, bytes, MADV_WIPEONFORK) != 0)
+        page = &no_page;
+    if (!atomic_compare_exchange_strong(&life_page, &first, page))
+        page = first; /* another thread was quicker */
+    if (memory != MAP_FAILED && page != memory)
+        (void)munmap(memory, bytes);
+    return page;
+}
+
+/* A number that no other process has, not even a child or parent; 0: there is none. */
+static uint64_t
+life_now(void)
+{
+    _Atomic uint64_t *page = atomic_load_explicit(&life_page, memory_order_acquire);
+    uint64_t life, fresh;
+
+    if (!page)
+        page = make_page();
+    life = atomic_load_explicit(page, memory_order_relaxed);
+    if (life || page == &no_page)
+        return life;
+    fill(&fresh, sizeof fresh);
+    fresh |= 1;
+    return atomic_compare_exchange_strong(page, &life, fresh) ? fresh : life;
+}
+
+static void
+take_random(uint8_t *to, size_t n)
+{
+    uint64_t life = life_now();
+    uint8_t *from;
+
+    if (!life) {
+        fill(to, n);
+        return;
+    }
+    if (pool.life != life || pool.left < n) {
+        fill(pool.bytes, sizeof pool.bytes);
+        pool.left = sizeof pool.bytes;
+        pool.life = life;
+    }
+    from = pool.bytes + sizeof pool.bytes - pool.left;
+    memcpy(to, from, n);
+    explicit_bzero(from, n);
+    pool.left -= n;
+}
+
 struct mr_uuid
 mr_uuid_new(int64_t wall_us)
 {
     struct mr_uuid id;
-    ssize_t n;
 
     MR_ASSERT(wall_us >= 0);
-    do
-        n = getrandom(id.b, sizeof id.b, 0);
-    while (n < 0 && errno == EINTR);
-    MR_ASSERT(n == (ssize_t)sizeof id.b);
+    take_random(id.b + 6, sizeof id.b - 6);
     put_ms(&id, wall_us / 1000);
     put_marks(&id);
     return id;
 }
+
+/* ---- Ids that follow from others -------------------------------------------------------------- */
 
 static void
 put_u64(uint8_t *to, uint64_t value)
@@ -76,6 +164,8 @@ mr_uuid_derive(struct mr_uuid parent, struct mr_span label, uint64_t ordinal)
     put_marks(&id);
     return id;
 }
+
+/* ---- Bytes and text --------------------------------------------------------------------------- */
 
 int64_t
 mr_uuid_ms(struct mr_uuid id)

@@ -17,8 +17,11 @@ struct mr_uuid {
     uint8_t b[16];
 };
 
-/* A new version 7 id for the given wall time. The random bits come from getrandom(2).
- * Any thread. Aborts if the kernel has no randomness to give (never on Linux 4.8+). */
+/* A new version 7 id for the given wall time. The 74 random bits come from getrandom(2), some
+ * hundred ids' worth at a time for each thread; a forked child draws its own. Ids of different
+ * milliseconds are in order of time; those of one millisecond are in no order at all, not even
+ * within a thread. Any thread. Aborts if the kernel has no randomness to give (never on Linux
+ * 4.8+). */
 struct mr_uuid mr_uuid_new(int64_t wall_us);
 
 /* A version 7 id that depends only on (parent, ordinal): the id of a follow-up job or of a

@@ -2,6 +2,12 @@
 #include "schemas/base/uuid.h"
 
 #include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define EXAMPLE "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
 #define EXAMPLE_MS INT64_C(1645557742000) /* 22 February 2022 14:22:22.00 GMT-05:00 */
@@ -118,6 +124,115 @@ START_TEST(random_bits_are_all_used)
 }
 END_TEST
 
+/* More than are drawn from the kernel at a time. */
+#define MANY 2000
+
+static int
+compare(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct mr_uuid));
+}
+
+static void
+all_differ(struct mr_uuid *ids, size_t n)
+{
+    qsort(ids, n, sizeof *ids, compare);
+    for (size_t i = 1; i < n; i++)
+        ck_assert(!mr_uuid_eq(ids[i], ids[i - 1]));
+}
+
+static void *
+make_many(void *ids)
+{
+    struct mr_uuid *out = ids;
+
+    for (size_t i = 0; i < MANY; i++)
+        out[i] = mr_uuid_new(0);
+    return NULL;
+}
+
+START_TEST(threads_never_share_an_id)
+{
+    enum { THREADS = 4 };
+    static struct mr_uuid ids[THREADS * MANY];
+    pthread_t threads[THREADS];
+
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, make_many, ids + i * MANY), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    all_differ(ids, THREADS * MANY);
+}
+END_TEST
+
+/* The child's ids arrive in `out`. A second thread of it draws first. */
+static void
+ids_of_a_child(long (*fork_it)(void), struct mr_uuid *out)
+{
+    int ends[2], status;
+    size_t bytes = 2 * MANY * sizeof *out;
+    long pid;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    pid = fork_it();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        pthread_t thread;
+
+        if (pthread_create(&thread, NULL, make_many, out + MANY) != 0)
+            _exit(1);
+        pthread_join(thread, NULL);
+        (void)make_many(out);
+        for (ssize_t n, at = 0; (size_t)at < bytes; at += n)
+            if ((n = write(ends[1], (char *)out + at, bytes - (size_t)at)) <= 0)
+                _exit(1);
+        _exit(0);
+    }
+    close(ends[1]);
+    for (ssize_t n, at = 0; (size_t)at < bytes; at += n)
+        ck_assert_int_gt(n = read(ends[0], (char *)out + at, bytes - (size_t)at), 0);
+    close(ends[0]);
+    ck_assert_int_eq(waitpid((pid_t)pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+
+static long
+by_libc(void)
+{
+    return fork();
+}
+
+/* Past all handlers of libc's. */
+static long
+by_the_kernel(void)
+{
+    return syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+static void
+forked_differ(long (*fork_it)(void))
+{
+    static struct mr_uuid ids[5 * MANY];
+
+    ids[0] = mr_uuid_new(0); /* the parent has drawn before */
+    ids_of_a_child(fork_it, ids + MANY);
+    ids_of_a_child(fork_it, ids + 3 * MANY);
+    (void)make_many(ids);
+    all_differ(ids, 5 * MANY);
+}
+
+START_TEST(a_forked_child_never_repeats_its_parent)
+{
+    forked_differ(by_libc);
+}
+END_TEST
+
+START_TEST(a_child_forked_without_libc_does_not_either)
+{
+    forked_differ(by_the_kernel);
+}
+END_TEST
+
 START_TEST(derived_ids_depend_on_all_they_are_given)
 {
     struct mr_uuid parent = parsed(EXAMPLE);
@@ -165,6 +280,9 @@ main(void)
     tcase_add_test(tcase, bad_texts_are_refused);
     tcase_add_test(tcase, new_ids_carry_the_time_and_differ);
     tcase_add_test(tcase, random_bits_are_all_used);
+    tcase_add_test(tcase, threads_never_share_an_id);
+    tcase_add_test(tcase, a_forked_child_never_repeats_its_parent);
+    tcase_add_test(tcase, a_child_forked_without_libc_does_not_either);
     tcase_add_test(tcase, derived_ids_depend_on_all_they_are_given);
     tcase_add_test(tcase, derived_ids_never_change);
     suite_add_tcase(suite, tcase);
