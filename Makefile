@@ -216,6 +216,7 @@ ARCHIVES_chaos := $(LIBCHAOS) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_kinds := $(LIBKINDS) $(LIBWORKER) $(LIBROAD)
 ARCHIVES_worker := $(LIBWORKER) $(LIBKINDS) $(LIBROAD) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_client := $(LIBCLI) $(LIBCLIENT) $(LIBSUPPORT)
+ARCHIVES_bench := $(LIBSUPPORT)
 ARCHIVES_support := $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 ARCHIVES_sql := $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT)
 room = $(firstword $(subst _, ,$(notdir $(1))))
@@ -303,16 +304,24 @@ sim-built: $(SIM)
 	$(Q)for s in $(SIM); do SEED='$(call given,SEED)' "$$s" \
 	    $(call given,SEEDS,20000) $(SECONDS) $(FROM) || exit 1; done
 
-.PHONY: bench bench-built
+# One of them: make bench-submit-bulk is tests/bench/submit_bulk_bench.
+BENCH_NAMES := $(subst _,-,$(BENCH:$(B)/tests/bench/%_bench=bench-%))
+BENCH_LONG := backlog snapshot restart rescue
+.PHONY: bench bench-built $(BENCH_NAMES)
 bench: deps
 	$(Q)$(AGAIN) bench-built
 bench-built: all $(BENCH) $(LOADABLE)
-	$(Q)for b in $(filter-out %/restart_bench %/rescue_bench,$(BENCH)); do "$$b" || exit 1; done
+	$(Q)for b in $(filter-out $(BENCH_LONG:%=$(B)/tests/bench/%_bench),$(BENCH)); do \
+	    "$$b" || exit 1; done
+$(BENCH_NAMES): bench-%: all $(BENCH) $(LOADABLE)
+	$(Q)$(B)/tests/bench/$(subst -,_,$*)_bench
 
-# One of them: make bench-e2e
-.PHONY: $(BENCH:$(B)/tests/bench/%_bench=bench-%)
-$(BENCH:$(B)/tests/bench/%_bench=bench-%): bench-%: all $(B)/tests/bench/%_bench $(LOADABLE)
-	$(Q)$(B)/tests/bench/$*_bench
+# Small variants, judged: a ratio that is worse than half of its target is a failure.
+.PHONY: bench-quick bench-quick-built
+bench-quick: deps
+	$(Q)$(AGAIN) bench-quick-built
+bench-quick-built: all $(BENCH) $(LOADABLE)
+	$(Q)BENCH_JUDGE=1 BENCH_JOBS=100000 $(B)/tests/bench/e2e_bench
 
 .PHONY: asan asan-built tsan tsan-built fuzz fuzz-built
 asan: deps
@@ -428,6 +437,7 @@ help:
 	@echo 'make test       unit and integration tests against a private PostgreSQL'
 	@echo 'make            programs and libraries into $(B)/'
 	@echo 'make unit       unit tests only            make bench     figures as JSON lines'
+	@echo 'make bench-e2e  one of them (BENCH_JOBS=, BENCH_RUNS=); bench-quick: small and judged'
 	@echo 'make long-job   SECONDS_LONG=600: no live job is rescued while all processors are busy'
 	@echo 'make asan       tests under address and undefined behaviour sanitizers'
 	@echo 'make tsan       core and base under the thread sanitizer'

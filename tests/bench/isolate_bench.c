@@ -69,16 +69,15 @@ main(void)
     struct mr_bench bench;
     char about[64];
 
-    mr_bench_open(&bench, true);
+    mr_bench_open(&bench, &(struct mr_bench_setup){.workers = 2, .threads = 4});
     run(&bench, "bench.answer", WARM_UP);
     run(&bench, "bench.isolated", WARM_UP);
-    for (int i = 0; i < MR_BENCH_RUNS; i++) {
+    for (int i = 0; i < mr_bench_runs(); i++) {
         measure(&bench, "bench.answer", &figures[0].runs[i], &figures[1].runs[i]);
         measure(&bench, "bench.isolated", &figures[2].runs[i], &figures[3].runs[i]);
         figures[4].runs[i] = figures[3].runs[i] - figures[1].runs[i];
     }
     snprintf(about, sizeof about, "\"jobs\":%d,\"in_flight\":%d", JOBS, IN_FLIGHT);
     mr_bench_print(&bench, "isolate", about, figures);
-    mr_bench_close(&bench);
-    return EXIT_SUCCESS;
+    return mr_bench_end(&bench);
 }

@@ -44,7 +44,7 @@ measure(struct mr_bench *bench, const char *name, bool waits_for_result)
         {.name = "p50_ms"}, {.name = "p99_ms"}, {.name = NULL}};
     char about[64];
 
-    for (int i = 0; i < MR_BENCH_RUNS; i++) {
+    for (int i = 0; i < mr_bench_runs(); i++) {
         for (int k = 0; k < JOBS; k++)
             one(bench, waits_for_result, &took_us[k]);
         figures[0].runs[i] = mr_bench_percentile_ms(took_us, JOBS, 50);
@@ -59,7 +59,7 @@ main(void)
 {
     struct mr_bench bench;
 
-    mr_bench_open(&bench, true);
+    mr_bench_open(&bench, &(struct mr_bench_setup){.workers = 2, .threads = 4});
     for (int i = 0; i < WARM_UP; i++)
         one(&bench, true, &took_us[0]);
     measure(&bench, "latency_submit_to_ack", false);

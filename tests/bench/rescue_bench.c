@@ -114,13 +114,15 @@ measure(struct rig *rig, const char *how, int signal_number, bool is_busy, uint3
         {.name = "p50_ms"}, {.name = "p99_ms"}, {.name = "worst_ms"}, {.name = NULL}};
     char about[128];
 
-    for (int run = 0; run < MR_BENCH_RUNS; run++) {
-        for (uint32_t i = 0; i < blows / MR_BENCH_RUNS; i++)
+    for (int run = 0; run < mr_bench_runs(); run++) {
+        for (uint32_t i = 0; i < blows / (uint32_t)mr_bench_runs(); i++)
             took_us[i] = strike(rig, signal_number);
-        figures[0].runs[run] = mr_bench_percentile_ms(took_us, blows / MR_BENCH_RUNS, 50);
-        figures[1].runs[run] = mr_bench_percentile_ms(took_us, blows / MR_BENCH_RUNS, 99);
+        figures[0].runs[run] =
+            mr_bench_percentile_ms(took_us, blows / (uint32_t)mr_bench_runs(), 50);
+        figures[1].runs[run] =
+            mr_bench_percentile_ms(took_us, blows / (uint32_t)mr_bench_runs(), 99);
         figures[2].runs[run] =
-            mr_bench_percentile_ms(took_us, blows / MR_BENCH_RUNS, 100);
+            mr_bench_percentile_ms(took_us, blows / (uint32_t)mr_bench_runs(), 100);
     }
     snprintf(about, sizeof about, "\"how\":\"%s\",\"blows\":%u,\"busy\":%s", how, blows,
         is_busy ? "true" : "false");
@@ -157,7 +159,7 @@ main(int argc, char **argv)
     struct mr_err err = {.why = ""};
     struct millrace_error error;
 
-    mr_bench_open(&rig.bench, false);
+    mr_bench_open(&rig.bench, NULL);
     if (kills > BLOWS_MAX || freezes > BLOWS_MAX)
         mr_bench_fail(&rig.bench, "too many blows", "2000 at most");
     snprintf(rig.load, sizeof rig.load, "%s", mr_bench_kinds());

@@ -234,7 +234,7 @@ measure(struct rig *rig, long waiting, long finished)
     read_endpoints(rig);
     start_worker(rig);
     await_file(rig, &rig->worker, rig->worker_ready);
-    for (int i = 0; i < MR_BENCH_RUNS; i++) {
+    for (int i = 0; i < mr_bench_runs(); i++) {
         struct figures got = restart(rig, waiting == 0);
 
         figures[0].runs[i] = got.dispatch_s;
@@ -255,7 +255,7 @@ main(int argc, char **argv)
     static const long sizes[] = {0, 0, 100000, 1000000, 1000000, 10000000};
     static struct rig rig;
 
-    mr_bench_open(&rig.bench, false);
+    mr_bench_open(&rig.bench, NULL);
     snprintf(rig.load, sizeof rig.load, "%s", mr_bench_kinds());
     snprintf(rig.log, sizeof rig.log, "%s/log", rig.bench.stack.folder);
     snprintf(rig.ready, sizeof rig.ready, "%s/ready", rig.bench.stack.folder);
