@@ -43,6 +43,7 @@ check_timer(const struct mr_core *core, uint32_t slot, struct totals *totals)
     bool is_set = mr_wheel_is_set(&core->wheel, slot);
 
     totals->timers += is_set;
+    MR_ASSERT(is_set == ((job->flags & MR_JOB_TIMED) != 0));
     if (job->state == MR_JOB_WAITING || job->state == MR_JOB_SENT)
         MR_ASSERT(is_set);
     else if (job->state == MR_JOB_READY)

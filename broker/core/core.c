@@ -94,11 +94,11 @@ new_jobs(struct mr_core *core)
         &core->pool, conf->payload_bytes_max +
                          (read_room > READ_ROOM_MIN ? read_room : READ_ROOM_MIN));
     if ((status = mr_slab_init(&core->jobs, conf->jobs_max, sizeof(struct mr_job))) ||
-        (status = mr_ids_init(&core->job_ids, &core->jobs, conf->hash_key)) ||
+        (status = mr_ids_init(&core->job_ids, &core->jobs, &core->id_hash)) ||
         (status = mr_wheel_init(&core->wheel, conf->jobs_max, 0)) ||
         (status = mr_slab_init(&core->lanes, conf->lanes_max, sizeof(struct mr_lane))))
         return status;
-    return mr_ids_init(&core->lane_ids, &core->lanes, conf->hash_key);
+    return mr_ids_init(&core->lane_ids, &core->lanes, &core->id_hash);
 }
 
 static enum mr_status
@@ -133,11 +133,11 @@ new_peers(struct mr_core *core)
              &core->receipts, core->slips.max, sizeof(struct mr_receipt))) ||
         (status = mr_slab_init(
              &core->watchers, conf->watches_max, sizeof(struct mr_watcher))) ||
-        (status = mr_ids_init(&core->watch_ids, &core->watchers, conf->hash_key)) ||
+        (status = mr_ids_init(&core->watch_ids, &core->watchers, &core->id_hash)) ||
         (status = mr_slab_init(&core->claims, CLAIMS_MAX, sizeof(struct mr_claim))) ||
-        (status = mr_ids_init(&core->claim_ids, &core->claims, conf->hash_key)) ||
+        (status = mr_ids_init(&core->claim_ids, &core->claims, &core->id_hash)) ||
         (status = mr_slab_init(&core->ended, ENDED_MAX, sizeof(struct mr_ended))) ||
-        (status = mr_ids_init(&core->ended_ids, &core->ended, conf->hash_key)))
+        (status = mr_ids_init(&core->ended_ids, &core->ended, &core->id_hash)))
         return status;
     core->peers_max = conf->workers_max + conf->clients_max;
     core->peers = calloc(core->peers_max, sizeof *core->peers);
@@ -172,6 +172,7 @@ mr_core_new(struct mr_core **out, const struct mr_core_conf *conf, mr_core_act_f
         .is_loading = true,
         .is_partial = true,
         .is_store_up = true};
+    mr_ids_hash_init(&core->id_hash, conf->hash_key);
     if ((status = new_jobs(core)) || (status = new_names(core)) ||
         (status = new_peers(core)))
         goto fail;

@@ -46,6 +46,7 @@ enum mr_job_state {
 #define MR_JOB_CRASHED 2048u /* LOST: its process ended, the worker goes on */
 #define MR_JOB_UNSTARTED 4096u /* LOST: it was only queued in its worker */
 #define MR_JOB_AT_ONCE 8192u   /* was lost so: goes to a free thread only, no queue */
+#define MR_JOB_TIMED 16384u    /* its timer is set: else the wheel need not be touched */
 
 struct mr_job {
     struct mr_uuid id; /* first: the key */
@@ -137,11 +138,11 @@ struct mr_peer {
     uint32_t suspects;            /* of those held: see mr_job_is_suspect */
     uint64_t credit, sent;        /* since WELCOME */
     struct mr_offered *offers;
-    uint32_t offer_count;
-    uint32_t prev, next;     /* ring of workers */
-    uint32_t timeout_max_ms; /* of what it has been sent since it held nothing */
-    int64_t confirm_us;      /* when unconfirmed attempts are given up; 0: none */
-    bool is_draining;        /* it was told to end */
+    uint32_t offer_count, offer_last; /* last: the one that was asked for last */
+    uint32_t prev, next;              /* ring of workers */
+    uint32_t timeout_max_ms;          /* of what it has been sent since it held nothing */
+    int64_t confirm_us; /* when unconfirmed attempts are given up; 0: none */
+    bool is_draining;   /* it was told to end */
 };
 
 /* ---- who waits for what ------------------------------------------------------------------------ */
@@ -210,6 +211,7 @@ struct mr_core {
     struct mr_core_stats stats; /* the counters; gauges are made on demand */
     uint64_t random;
 
+    struct mr_ids_hash id_hash; /* of all tables below */
     struct mr_slab jobs;
     struct mr_ids job_ids;
     struct mr_wheel wheel; /* a timer per job */
@@ -223,6 +225,7 @@ struct mr_core {
     struct mr_kind *kinds;
     struct mr_slab lanes;
     struct mr_ids lane_ids;
+    uint32_t lane_last; /* that was asked for: the next job is often of the same */
     struct mr_cell *cells;
     uint32_t linked_cells;
     uint32_t

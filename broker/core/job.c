@@ -217,6 +217,7 @@ static void
 set_timer(struct mr_core *core, uint32_t slot, int64_t mono_us)
 {
     mr_wheel_set(&core->wheel, slot, mono_us / 1000 + (mono_us % 1000 > 0));
+    mr_job_at(core, slot)->flags |= MR_JOB_TIMED;
 }
 
 static int64_t
@@ -291,7 +292,7 @@ join_sent(struct mr_core *core, uint32_t slot)
 
     mr_roster_hold(core, slot);
     job->sent_us = core->now.mono_us;
-    timeout_ms = mr_job_policy(core, slot).timeout_ms;
+    timeout_ms = mr_job_timeout_ms(core, slot);
     if (timeout_ms > peer->timeout_max_ms)
         peer->timeout_max_ms = timeout_ms;
     set_timer(core, slot,
@@ -389,7 +390,9 @@ mr_job_move(struct mr_core *core, uint32_t slot, enum mr_job_state state)
     struct mr_job *job = mr_job_at(core, slot);
 
     MR_ASSERT(states[job->state].to & (1u << state));
-    mr_wheel_clear(&core->wheel, slot);
+    if (job->flags & MR_JOB_TIMED)
+        mr_wheel_clear(&core->wheel, slot);
+    job->flags &= (uint16_t)~MR_JOB_TIMED;
     if (states[job->state].leave)
         states[job->state].leave(core, slot);
     core->by_state[job->state]--;
@@ -460,6 +463,7 @@ mr_job_on_timer(struct mr_core *core, uint32_t slot)
 {
     struct mr_job *job = mr_job_at(core, slot);
 
+    job->flags &= (uint16_t)~MR_JOB_TIMED; /* the wheel has cleared it */
     if (job->state == MR_JOB_SENT) {
         if (core->is_store_up && core->now.mono_us >= core->store_back_us)
             mr_settle_overdue(core, slot);
@@ -481,11 +485,30 @@ mr_job_on_timer(struct mr_core *core, uint32_t slot)
     }
 }
 
+static const struct mr_offered *
+offer_for(const struct mr_core *core, const struct mr_job *job)
+{
+    return job->peer != MR_NO_PEER ? mr_roster_offer(core, job->peer, job->kind)
+                                   : mr_roster_any_offer(core, job->kind);
+}
+
+uint32_t
+mr_job_timeout_ms(const struct mr_core *core, uint32_t slot)
+{
+    const struct mr_job *job = mr_job_at(core, slot);
+    const struct mr_offered *offer = job->timeout_ms ? NULL : offer_for(core, job);
+
+    if (job->timeout_ms)
+        return job->timeout_ms;
+    return offer && offer->policy.timeout_ms ? offer->policy.timeout_ms
+                                             : core->conf.timeout_ms;
+}
+
 struct mr_retry_policy
 mr_job_policy(const struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);
-    const struct mr_offered *offer = NULL;
+    const struct mr_offered *offer = offer_for(core, job);
     struct mr_retry_policy own = {job->timeout_ms, job->attempts_max,
         job->backoff_base_ms, job->backoff_cap_ms, job->backoff_factor_percent,
         job->backoff_jitter};
@@ -495,9 +518,5 @@ mr_job_policy(const struct mr_core *core, uint32_t slot)
         core->conf.backoff_factor_percent,
         mr_jitter_of(core->conf.backoff_jitter_percent)};
 
-    if (job->peer != MR_NO_PEER)
-        offer = mr_roster_offer(core, job->peer, job->kind);
-    else
-        offer = mr_roster_any_offer(core, job->kind);
     return mr_retry_policy_of(&own, offer ? &offer->policy : &unsaid, &initial);
 }

@@ -34,6 +34,8 @@ void mr_job_on_timer(struct mr_core *core, uint32_t slot);
 /* The policy for it at the worker that holds it (SENT), else at any that offers its kind. */
 struct mr_retry_policy mr_job_policy(const struct mr_core *core, uint32_t slot);
 
+uint32_t mr_job_timeout_ms(const struct mr_core *core, uint32_t slot); /* of it */
+
 /* Payloads. `keep_bytes`: how full the pool may get. False: no room, the job is ABSENT. */
 bool mr_job_keep_payload(struct mr_core *core, uint32_t slot, struct mr_span payload,
     struct mr_span trace, uint64_t keep_bytes);

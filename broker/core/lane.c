@@ -30,9 +30,11 @@ mr_lane_acquire(struct mr_core *core, uint16_t queue, uint16_t kind, uint8_t pri
     struct mr_span key)
 {
     struct mr_uuid id = key_of(core, queue, kind, priority, key);
-    uint32_t slot = mr_ids_find(&core->lane_ids, &id);
+    uint32_t slot = core->lane_last;
     struct mr_lane *lane;
 
+    if (!slot || !mr_uuid_eq(mr_lane_at(core, slot)->key, id))
+        slot = mr_ids_find(&core->lane_ids, &id);
     if (!slot) {
         slot = mr_slab_take(&core->lanes);
         if (!slot)
@@ -43,6 +45,7 @@ mr_lane_acquire(struct mr_core *core, uint16_t queue, uint16_t kind, uint8_t pri
         mr_ids_add(&core->lane_ids, slot);
     }
     mr_lane_at(core, slot)->jobs++;
+    core->lane_last = slot;
     return slot;
 }
 
@@ -69,6 +72,8 @@ mr_lane_release(struct mr_core *core, uint32_t slot)
         forget_starved(core, slot);
     mr_ids_remove(&core->lane_ids, slot);
     mr_slab_give(&core->lanes, slot);
+    if (core->lane_last == slot)
+        core->lane_last = 0;
 }
 
 /* ---- rings ------------------------------------------------------------------------------- */

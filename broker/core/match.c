@@ -103,7 +103,7 @@ dispatch(struct mr_core *core, uint32_t slot, uint32_t number)
         .payload = mr_job_payload(job),
         .queue = mr_names_text(&core->queue_names, job->queue),
         .trace = mr_job_trace(job),
-        .timeout_ms = mr_job_policy(core, slot).timeout_ms,
+        .timeout_ms = mr_job_timeout_ms(core, slot),
         .submitted_at_us = job->submitted_at_us};
     core->act(core->context,
         &(struct mr_action){

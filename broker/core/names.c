@@ -53,9 +53,16 @@ place_of(const struct mr_names *names, struct mr_span name)
 }
 
 uint16_t
-mr_names_find(const struct mr_names *names, struct mr_span name)
+mr_names_find(struct mr_names *names, struct mr_span name)
 {
-    return names->table[place_of(names, name)];
+    uint16_t number = names->last;
+
+    if (number && mr_span_eq(mr_names_text(names, number), name))
+        return number;
+    number = names->table[place_of(names, name)];
+    if (number)
+        names->last = number;
+    return number;
 }
 
 static void
@@ -76,6 +83,7 @@ recycle(struct mr_names *names)
         if (names->names[i].refs || names->names[i].is_pinned)
             continue;
         names->names[i] = (struct mr_name){0};
+        names->last = 0;
         names->count--;
         rebuild(names);
         return (uint16_t)i;

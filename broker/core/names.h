@@ -24,6 +24,7 @@ struct mr_names {
     struct mr_name *names; /* [max + 1] */
     uint16_t *table;       /* open addressing, names by number */
     uint32_t mask, max, count, fresh;
+    uint16_t last; /* that was found: a message names the same one again and again */
     struct mr_hash_key key;
 };
 
@@ -35,7 +36,7 @@ void mr_names_fini(struct mr_names *names);
 /* 1 to 64 bytes, no blanks, no control characters. */
 bool mr_names_is_good(struct mr_span name);
 
-uint16_t mr_names_find(const struct mr_names *names, struct mr_span name); /* 0: no */
+uint16_t mr_names_find(struct mr_names *names, struct mr_span name); /* 0: no */
 
 /* Find or add; 0 when the table is full of names that are in use. *is_new: the number may have
  * been another name's before, so what is kept beside it has to be reset. */

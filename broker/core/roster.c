@@ -28,11 +28,16 @@ mr_roster_name(const struct mr_core *core, uint32_t number)
 struct mr_offered *
 mr_roster_offer(const struct mr_core *core, uint32_t number, uint16_t kind)
 {
-    const struct mr_peer *peer = &core->peers[number];
+    struct mr_peer *peer = &core->peers[number];
 
+    if (peer->offer_last < peer->offer_count &&
+        peer->offers[peer->offer_last].kind == kind)
+        return &peer->offers[peer->offer_last];
     for (uint32_t i = 0; i < peer->offer_count; i++) {
-        if (peer->offers[i].kind == kind)
+        if (peer->offers[i].kind == kind) {
+            peer->offer_last = i;
             return &peer->offers[i];
+        }
     }
     return NULL;
 }

@@ -26,6 +26,7 @@ mr_settle_attempt(
     struct mr_job *job = mr_job_at(core, slot);
     struct mr_store_op op = {.type = MR_STORE_ATTEMPT,
         .id = job->id,
+        .ref = slot,
         .attempt = job->attempt,
         .attempt_outcome = from->outcome,
         .text = cut(from->text),
@@ -53,6 +54,7 @@ settle_end(struct mr_core *core, uint32_t slot, enum mr_outcome outcome,
     struct mr_job *job = mr_job_at(core, slot);
     struct mr_store_op op = {.type = MR_STORE_RESULT,
         .id = job->id,
+        .ref = slot,
         .attempt = job->attempt,
         .outcome = outcome,
         .reason = reason,
@@ -383,6 +385,20 @@ on_stored_result(struct mr_core *core, uint32_t slot, const struct mr_store_op *
                 .at_us = op->finished_at_us});
 }
 
+/* The job may have left meanwhile, and another one be in its place. */
+static uint32_t
+slot_of(const struct mr_core *core, const struct mr_store_op *op)
+{
+    const struct mr_job *job;
+
+    if (op->ref && op->ref <= core->jobs.fresh) {
+        job = mr_job_at(core, op->ref);
+        if (job->state != MR_JOB_FREE && mr_uuid_eq(job->id, op->id))
+            return op->ref;
+    }
+    return mr_ids_find(&core->job_ids, &op->id);
+}
+
 void
 mr_settle_stored(struct mr_core *core, const struct mr_store_op *op)
 {
@@ -392,7 +408,7 @@ mr_settle_stored(struct mr_core *core, const struct mr_store_op *op)
         [MR_STORE_ATTEMPT] = on_stored_attempt,
         [MR_STORE_RESULT] = on_stored_result,
     };
-    uint32_t slot = mr_ids_find(&core->job_ids, &op->id);
+    uint32_t slot = slot_of(core, op);
 
     if (slot)
         handlers[op->type](core, slot, op);

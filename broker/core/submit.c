@@ -154,7 +154,7 @@ judge_numbers(const struct mr_core *core, const struct mr_job_new *job, const ch
 }
 
 static enum mr_status
-judge_job(const struct mr_core *core, const struct mr_job_new *job, const char **why)
+judge_job(struct mr_core *core, const struct mr_job_new *job, const char **why)
 {
     enum mr_status status = judge_id(core, job->id, why);
     uint16_t kind;
@@ -199,6 +199,7 @@ accept(struct mr_core *core, const struct mr_job_new *job, uint32_t slot, uint32
     struct mr_store_op op = {.type = MR_STORE_JOB,
         .id = job->id,
         .job = *job,
+        .ref = slot,
         .submitted_by = mr_roster_name(core, core->submit.peer),
         .submitted_at_us = core->now.wall_us,
         .is_resent = core->submit.flags & MR_SUBMIT_RESENT};

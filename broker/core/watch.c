@@ -17,11 +17,10 @@ watcher_at(const struct mr_core *core, uint32_t slot)
     return mr_slab_at(&core->watchers, slot);
 }
 
+/* Of those who watch the same id as this one. */
 static uint32_t
-find(const struct mr_core *core, uint32_t peer, const struct mr_uuid *id)
+find(const struct mr_core *core, uint32_t peer, uint32_t slot)
 {
-    uint32_t slot = mr_ids_find(&core->watch_ids, id);
-
     while (slot) {
         const struct mr_watcher *watcher = watcher_at(core, slot);
 
@@ -36,11 +35,12 @@ bool
 mr_watch_add(struct mr_core *core, uint32_t peer, struct mr_uuid id,
     enum mr_watch_type type, uint64_t corr, bool *made)
 {
-    uint32_t slot, first;
+    uint32_t first = mr_ids_find(&core->watch_ids, &id);
+    uint32_t slot;
     struct mr_watcher *watcher;
 
     *made = false;
-    if (type == MR_WATCHES && find(core, peer, &id))
+    if (type == MR_WATCHES && find(core, peer, first))
         return true;
     slot = mr_slab_take(&core->watchers);
     if (!slot)
@@ -48,7 +48,6 @@ mr_watch_add(struct mr_core *core, uint32_t peer, struct mr_uuid id,
     watcher = watcher_at(core, slot);
     *watcher =
         (struct mr_watcher){.id = id, .corr = corr, .peer = peer, .type = (uint8_t)type};
-    first = mr_ids_find(&core->watch_ids, &id);
     if (first) { /* second place, so that the table need not change */
         watcher->prev = first;
         watcher->next = watcher_at(core, first)->next;
@@ -91,7 +90,7 @@ drop(struct mr_core *core, uint32_t slot)
 void
 mr_watch_remove(struct mr_core *core, uint32_t peer, struct mr_uuid id)
 {
-    uint32_t slot = find(core, peer, &id);
+    uint32_t slot = find(core, peer, mr_ids_find(&core->watch_ids, &id));
 
     if (slot)
         drop(core, slot);
@@ -132,14 +131,14 @@ reply(
 void
 mr_watch_close(struct mr_core *core, const struct mr_event *event)
 {
-    struct mr_uuid id = event->id;
-    uint32_t slot;
+    uint32_t slot, next;
 
     if (event->type == MR_EVENT_FINISHED)
-        mr_recover_note_end(core, id);
-    while ((slot = mr_ids_find(&core->watch_ids, &id)) != 0) {
+        mr_recover_note_end(core, event->id);
+    for (slot = mr_ids_find(&core->watch_ids, &event->id); slot; slot = next) {
         const struct mr_watcher *watcher = watcher_at(core, slot);
 
+        next = watcher->next;
         if (watcher->type == MR_WATCHES)
             mr_say_event(core, watcher->peer, event);
         else

@@ -38,6 +38,7 @@ enum mr_store_op_type { MR_STORE_JOB, MR_STORE_ATTEMPT, MR_STORE_RESULT };
 struct mr_store_op {
     enum mr_store_op_type type;
     struct mr_uuid id;
+    uint32_t ref; /* of whoever made it; comes back as it was */
 
     /* MR_STORE_JOB: times as decided by the broker; delay_ms is already in run_at_us. */
     struct mr_job_new job;

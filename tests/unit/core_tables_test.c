@@ -41,12 +41,14 @@ START_TEST(ids_are_found_until_they_are_removed)
 {
     enum { N = 1000 };
     struct mr_slab slab;
+    struct mr_ids_hash hash;
     struct mr_ids ids;
     bool is_in[N] = {false};
     uint32_t slots[N];
 
     ck_assert_int_eq(mr_slab_init(&slab, N, sizeof(struct row)), MR_OK);
-    ck_assert_int_eq(mr_ids_init(&ids, &slab, (struct mr_hash_key){3, 4}), MR_OK);
+    mr_ids_hash_init(&hash, (struct mr_hash_key){3, 4});
+    ck_assert_int_eq(mr_ids_init(&ids, &slab, &hash), MR_OK);
     for (uint32_t step = 0; step < 20000; step++) {
         uint32_t n = step * 7919 % N;
         struct mr_uuid id = {{0}};
@@ -71,6 +73,45 @@ START_TEST(ids_are_found_until_they_are_removed)
                 ck_assert_uint_eq(mr_ids_find(&ids, &id), is_in[i] ? slots[i] : 0);
             }
         }
+    }
+    mr_ids_fini(&ids);
+    mr_slab_fini(&slab);
+}
+END_TEST
+
+/* Through every size of the table, with removals while it moves from one to the next. */
+START_TEST(ids_stay_found_while_their_table_grows)
+{
+    enum { N = 200000 };
+    struct mr_ids_hash hash;
+    struct mr_slab slab;
+    struct mr_ids ids;
+    uint32_t left = 0, moving = 0;
+
+    mr_ids_hash_init(&hash, (struct mr_hash_key){5, 6});
+    ck_assert_int_eq(mr_slab_init(&slab, N, sizeof(struct row)), MR_OK);
+    ck_assert_int_eq(mr_ids_init(&ids, &slab, &hash), MR_OK);
+    for (uint32_t n = 1; n <= N; n++) {
+        uint32_t slot = mr_slab_take(&slab);
+
+        ck_assert_uint_eq(slot, n);
+        memcpy(row_at(&slab, slot)->id.b + 4, &n, sizeof n);
+        mr_ids_add(&ids, slot);
+        moving += ids.before.entries != NULL;
+        if (n % 3 == 0) { /* one that came long before: in the smaller table, often */
+            mr_ids_remove(&ids, n / 3 * 2);
+            left--;
+        }
+        left++;
+        ck_assert_uint_eq(ids.count, left);
+    }
+    ck_assert_uint_gt(moving, 1000);
+    ck_assert_uint_eq(ids.level + 1, ids.levels);
+    for (uint32_t n = 1; n <= N; n++) {
+        struct mr_uuid id = row_at(&slab, n)->id;
+        bool is_gone = n % 2 == 0 && n / 2 * 3 <= N;
+
+        ck_assert_uint_eq(mr_ids_find(&ids, &id), is_gone ? 0 : n);
     }
     mr_ids_fini(&ids);
     mr_slab_fini(&slab);
@@ -179,6 +220,7 @@ add(TCase *tcase)
 {
     tcase_add_test(tcase, a_full_slab_says_so_and_takes_again_what_came_back);
     tcase_add_test(tcase, ids_are_found_until_they_are_removed);
+    tcase_add_test(tcase, ids_stay_found_while_their_table_grows);
     tcase_add_test(tcase, names_are_numbers_and_idle_ones_make_room);
     tcase_add_test(tcase, bad_names);
     tcase_add_test(tcase, the_pool_keeps_its_budget_and_its_blocks_apart);
