@@ -54,10 +54,11 @@ struct mr_attempt {
     struct mr_uuid id;
     uint32_t number; /* 1, 2, ... */
     const struct millrace_kind *kind;
+    uint32_t kind_index; /* in the registry */
     struct mr_span payload, queue, trace;
     uint32_t timeout_ms;
     uint64_t serial;  /* never the same in this process */
-    bool is_isolated; /* it runs in a child process; set when it starts */
+    bool is_isolated; /* it runs in a child process */
 
     /* Shared. */
     _Atomic int stop;       /* enum mr_stop; set by the session, the first one stays */
@@ -66,14 +67,16 @@ struct mr_attempt {
 
     /* What came of it. `done.text` and `done.body` point into the two writers. */
     struct mr_done done;
-    bool rings; /* rows were put into the inbox */
+    bool rings;          /* rows were put into the inbox */
+    size_t stored_bytes; /* of the result, when it goes to the committer */
     struct mr_wr text, body;
     struct mr_finish finish;       /* the row for mr_finish_* */
     struct mr_attempt *store_next; /* of the committer */
 
     /* Of the session. */
     enum mr_attempt_place place;
-    bool is_disowned;              /* not in the table of ids any more, never reported */
+    uint32_t seat, item; /* while it is RUNNING: the executor, its place in the batch */
+    bool is_disowned;    /* not in the table of ids any more, never reported */
     uint32_t permille, note_bytes; /* progress as last seen */
     char note_text[MR_PROGRESS_BYTES_MAX];
     size_t held_bytes;

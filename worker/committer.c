@@ -114,9 +114,10 @@ give_stored(struct mr_committer *committer)
             continue;
         }
         mr_attempt_report_stored(attempt);
-        mr_note_give(committer->session, &attempt->note);
+        mr_note_push(committer->session, &attempt->note);
     }
     committer->count = kept;
+    mr_mailbox_ring(committer->session);
 }
 
 static void
@@ -127,9 +128,10 @@ give_all(struct mr_committer *committer, enum mr_report report, const struct mr_
 
         mr_attempt_reportf(attempt, report, "the result could not be stored: %s: %s",
             err->what, err->why);
-        mr_note_give(committer->session, &attempt->note);
+        mr_note_push(committer->session, &attempt->note);
     }
     committer->count = 0;
+    mr_mailbox_ring(committer->session);
 }
 
 /* ---- one transaction ------------------------------------------------------------------------- */

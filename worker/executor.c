@@ -27,7 +27,7 @@ struct mr_executor {
     bool is_stopping;      /* own thread */
 };
 
-/* While an attempt is in hand nothing else comes but STOP, WAKE and NUDGE. True: WAKE came. */
+/* While a batch is in hand nothing else comes but STOP, WAKE and NUDGE. True: WAKE came. */
 static bool
 take_control(struct mr_executor *executor)
 {
@@ -95,15 +95,23 @@ run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
     enum mr_run_end end = is_isolated ? mr_child_run(executor->child, attempt)
                                       : mr_run_attempt(executor->job, attempt);
 
-    executor->idle.bytes = 0;
     if (end == MR_RUN_TO_STORE) {
-        executor->idle.bytes = attempt->body.n;
+        attempt->stored_bytes = attempt->body.n;
         mr_note_give(executor->conf.committer, &attempt->note);
     } else {
         mr_note_give(executor->conf.session, &attempt->note);
     }
     if (is_isolated)
         mr_child_tend(executor->child);
+}
+
+/* What is not claimed when we are to end is left: nobody waits for it any more. */
+static void
+run_batch(struct mr_executor *executor, struct mr_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->count && !executor->is_stopping; i++)
+        if (mr_batch_claim(&batch->items[i], mr_clock_now().mono_us))
+            run_attempt(executor, batch->items[i].attempt);
     mr_note_give(executor->conf.session, &executor->idle.note);
 }
 
@@ -123,8 +131,8 @@ run(zsock_t *pipe, void *argument)
 
         mr_mailbox_wait(executor->box, -1);
         while ((note = mr_note_take(executor->box))) {
-            if (note->type == MR_NOTE_ATTEMPT)
-                run_attempt(executor, (struct mr_attempt *)(void *)note);
+            if (note->type == MR_NOTE_BATCH)
+                run_batch(executor, (struct mr_batch *)(void *)note);
             else if (note->type == MR_NOTE_STOP)
                 executor->is_stopping = true;
             else if (note->type == MR_NOTE_NUDGE) /* it ended meanwhile */
@@ -203,9 +211,9 @@ fail:
 }
 
 void
-mr_executor_start(struct mr_executor *executor, struct mr_attempt *attempt)
+mr_executor_start(struct mr_executor *executor, struct mr_batch *batch)
 {
-    mr_note_give(executor->box, &attempt->note);
+    mr_note_give(executor->box, &batch->note);
 }
 
 void

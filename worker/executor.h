@@ -1,7 +1,7 @@
 /*
- * A thread that runs attempts, one at a time: one connection, one arena. It is given an attempt
- * only when it is idle; afterwards the attempt goes to the session (it is over) or to the
- * committer (its result is to be stored), and the executor says that it is idle. Attempts of
+ * A thread that runs attempts, one at a time: one connection, one arena. It is given a batch of
+ * them only when it is idle; after its run each goes to the session (it is over) or to the
+ * committer (its result is to be stored), and at the end the executor says that it is idle. Attempts of
  * isolated kinds it passes on to its child process (child.h). The same thread, alone with a main
  * thread, is what runs them there (isolated.h).
  */
@@ -12,7 +12,7 @@
 
 #include "schemas/base/mailbox.h"
 #include "schemas/base/status.h"
-#include "worker/attempt.h"
+#include "worker/batch.h"
 #include "worker/canceller.h"
 #include "worker/child.h"
 
@@ -34,14 +34,13 @@ struct mr_executor_conf {
 struct mr_executor_idle {
     struct mr_note note;
     struct mr_executor *executor;
-    size_t bytes; /* of the result that went to the committer */
 };
 
 enum mr_status mr_executor_new(
     struct mr_executor **out, const struct mr_executor_conf *conf) MR_MUST_CHECK;
 
-/* Give it an attempt; it is idle. Session's thread. */
-void mr_executor_start(struct mr_executor *executor, struct mr_attempt *attempt);
+/* Give it a batch; it is idle. Session's thread. */
+void mr_executor_start(struct mr_executor *executor, struct mr_batch *batch);
 
 /* An attempt that it runs in its child has to stop: attempt->stop says why. Session's thread. */
 void mr_executor_nudge(struct mr_executor *executor);

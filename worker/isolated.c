@@ -41,6 +41,7 @@ struct isolated {
     struct mr_mailbox *box, *store; /* from the executor: over, and to be stored */
     struct mr_canceller *canceller;
     struct mr_executor *executor;
+    struct mr_batch batch; /* of the one attempt */
     struct mr_attempt *attempt;
     bool is_running, is_handled, is_over;
     int statm;
@@ -266,7 +267,9 @@ hear_attempt(struct isolated *isolated, struct mr_rd *rd)
         return true;
     }
     limit_memory(isolated, memory_mib);
-    mr_executor_start(isolated->executor, attempt);
+    mr_batch_reset(&isolated->batch);
+    mr_batch_add(&isolated->batch, attempt, mr_clock_now().mono_us);
+    mr_executor_start(isolated->executor, &isolated->batch);
     return true;
 }
 

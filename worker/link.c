@@ -181,15 +181,15 @@ receive_one(struct mr_link *link, struct mr_now now)
 /* ---- what the session wants ---------------------------------------------------------------------- */
 
 static void
-on_act(
-    void *context, enum mr_session_act act, uint32_t executor, struct mr_attempt *attempt)
+on_act(void *context, enum mr_session_act act, uint32_t executor, struct mr_batch *batch,
+    struct mr_attempt *attempt)
 {
     struct mr_link *link = context;
     char id[MR_UUID_TEXT_MAX];
 
     switch (act) {
     case MR_SESSION_START:
-        mr_pool_start(link->pool, executor, attempt);
+        mr_pool_start(link->pool, executor, batch);
         return;
     case MR_SESSION_CANCEL:
         mr_pool_cancel(link->pool, executor, attempt);
@@ -223,8 +223,7 @@ take_notes(struct mr_link *link, struct mr_now now)
         else if (note->type == MR_NOTE_DRAIN)
             mr_session_drain(link->session, now);
         else if (mr_pool_is_seated(link->pool, idle->executor))
-            mr_session_idle(
-                link->session, now, mr_executor_number(idle->executor), idle->bytes);
+            mr_session_idle(link->session, mr_executor_number(idle->executor));
     }
 }
 
@@ -391,7 +390,8 @@ open_parts(struct mr_link *link)
         .spares = (uint32_t)settings->executor_spares,
         .drain_ms = (uint32_t)settings->drain_ms,
         .hash_key = mr_hash_key_random(),
-        .kinds = link->conf.registry};
+        .kinds = link->conf.registry,
+        .isolate = settings->isolate};
     struct mr_pool_conf pool = {.threads = link->conf.threads,
         .spares = (uint32_t)settings->executor_spares,
         .conninfo = settings->database,

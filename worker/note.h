@@ -2,9 +2,9 @@
  * What the worker's threads say to each other through their mailboxes. The struct that a note
  * begins goes with it: who takes a note owns the rest.
  *
- *     session -> executor    ATTEMPT  run this            STOP  end
+ *     session -> executor    BATCH    run these           STOP  end
  *     executor -> committer  ATTEMPT  store its result
- *     executor -> session    ATTEMPT  over, not stored    IDLE  give me the next
+ *     executor -> session    ATTEMPT  over, not stored    IDLE  give me the next batch
  *     committer -> session   ATTEMPT  over, stored
  *     session -> canceller   CANCEL   stop its SQL        STOP  end
  *     canceller -> executor  WAKE     the cancel is over
@@ -21,6 +21,7 @@
 
 enum mr_note_type {
     MR_NOTE_ATTEMPT,
+    MR_NOTE_BATCH,
     MR_NOTE_IDLE,
     MR_NOTE_CANCEL,
     MR_NOTE_WAKE,
@@ -41,6 +42,13 @@ static inline void
 mr_note_give(struct mr_mailbox *box, struct mr_note *note)
 {
     mr_mailbox_give(box, &note->node);
+}
+
+/* Many notes, then one ring. */
+static inline void
+mr_note_push(struct mr_mailbox *box, struct mr_note *note)
+{
+    mr_mailbox_push(box, &note->node);
 }
 
 static inline struct mr_note *

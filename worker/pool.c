@@ -4,7 +4,6 @@
 
 #include "worker/canceller.h"
 #include "worker/committer.h"
-#include "worker/isolate.h"
 
 struct mr_pool {
     struct mr_pool_conf conf;
@@ -65,10 +64,9 @@ fail:
 }
 
 void
-mr_pool_start(struct mr_pool *pool, uint32_t executor, struct mr_attempt *attempt)
+mr_pool_start(struct mr_pool *pool, uint32_t executor, struct mr_batch *batch)
 {
-    attempt->is_isolated = mr_isolate_is_on(pool->conf.settings->isolate, attempt->kind);
-    mr_executor_start(pool->executors[executor], attempt);
+    mr_executor_start(pool->executors[executor], batch);
 }
 
 void

@@ -29,7 +29,7 @@ struct mr_pool_conf {
 enum mr_status mr_pool_new(
     struct mr_pool **out, const struct mr_pool_conf *conf) MR_MUST_CHECK;
 
-void mr_pool_start(struct mr_pool *pool, uint32_t executor, struct mr_attempt *attempt);
+void mr_pool_start(struct mr_pool *pool, uint32_t executor, struct mr_batch *batch);
 void mr_pool_cancel(
     struct mr_pool *pool, uint32_t executor, const struct mr_attempt *attempt);
 /* The executor hangs: it ends when it comes round; another one takes its number. */

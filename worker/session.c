@@ -173,7 +173,6 @@ mr_session_new(struct mr_session **out, const struct mr_session_conf *conf,
 {
     struct mr_session *session = calloc(1, sizeof *session);
     uint32_t bound = conf->threads + conf->prefetch_max + conf->results_max;
-    uint32_t kinds = mr_registry_count(conf->kinds);
 
     *out = NULL;
     MR_ASSERT(conf->threads > 0 && conf->prefetch <= conf->prefetch_max);
@@ -182,21 +181,17 @@ mr_session_new(struct mr_session **out, const struct mr_session_conf *conf,
     session->conf = *conf;
     session->act = act;
     session->context = context;
-    session->pace = mr_pace_new(conf->threads, conf->prefetch, conf->prefetch_max);
+    session->pace =
+        mr_pace_new(conf->threads, conf->prefetch, conf->prefetch_max, conf->guess_us);
     session->held_max = bound + SURPLUS_MAX;
     session->bucket_mask = power_above(2 * bound) - 1;
     session->buckets = calloc(session->bucket_mask + 1, sizeof *session->buckets);
-    session->seats = calloc(conf->threads, sizeof *session->seats);
-    session->kind_running = calloc(kinds ? kinds : 1, sizeof *session->kind_running);
     session->flights_end = &session->flights;
     session->stop_us = session->over_us = MR_NEVER_US;
-    if (!session->buckets || !session->seats || !session->kind_running) {
+    if (!session->buckets || mr_session_seats_new(session)) {
         mr_session_destroy(&session);
         return MR_NO_MEMORY;
     }
-    for (uint32_t i = 0; i < conf->threads; i++)
-        session->seats[i].is_idle = true;
-    session->idle_seats = conf->threads;
     *out = session;
     return MR_OK;
 }
@@ -242,8 +237,7 @@ mr_session_destroy(struct mr_session **session)
         mr_attempt_destroy(&attempt);
     }
     free(gone->buckets);
-    free(gone->seats);
-    free(gone->kind_running);
+    mr_session_seats_free(gone);
     free(gone);
     *session = NULL;
 }
@@ -260,6 +254,8 @@ meets_itself(struct mr_session *session, const struct mr_job_sent *sent)
         return false;
     if (held->number == sent->attempt)
         return true;
+    if (held->place == MR_PLACE_RUNNING)
+        (void)mr_session_take_back(session, held);
     /* The broker counts the one we hold as lost, or, when its number is the smaller one, was
      * started again and does not know of ours. The new one stands for itself; the old one is
      * told to stop, and whichever commits first is the one that counts. */
@@ -277,8 +273,9 @@ enum mr_status
 mr_session_job(
     struct mr_session *session, struct mr_now now, const struct mr_job_sent *sent)
 {
+    uint32_t index = 0;
     const struct millrace_kind *kind =
-        mr_registry_find(session->conf.kinds, sent->kind, NULL);
+        mr_registry_find(session->conf.kinds, sent->kind, &index);
     bool is_over_credit = ++session->taken > session->announced;
     struct mr_attempt *attempt;
 
@@ -292,6 +289,8 @@ mr_session_job(
         mr_session_put_free(session, attempt);
         return MR_NO_MEMORY;
     }
+    attempt->kind_index = index;
+    attempt->is_isolated = kind && session->kinds[index].is_isolated;
     enter(session, attempt);
     if (!kind) {
         mr_attempt_reportf(attempt, MR_DID_FAIL_FOR_GOOD,
@@ -334,6 +333,8 @@ mr_session_revoked(
     (void)now;
     if (!attempt || attempt->number != revoked->attempt)
         return;
+    if (attempt->place == MR_PLACE_RUNNING)
+        (void)mr_session_take_back(session, attempt);
     if (attempt->place == MR_PLACE_QUEUED) {
         revoke_queued(session, attempt, revoked->why);
     } else if (attempt->place == MR_PLACE_RUNNING) {

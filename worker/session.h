@@ -4,13 +4,17 @@
  * has room. No socket, no thread, no clock, no database: link.c drives it, and so can a
  * simulator. One thread at a time.
  *
- *     JOBS --> QUEUED --idle executor--> RUNNING --handler through--> STORING (committer)
+ *     JOBS --> QUEUED --idle executor--> RUNNING --executor idle----> STORING (committer)
  *                 |                         |                            |
  *                 | given back, revoked     | failed, own transaction    | result durable
  *                 +-----------------------> REPORTED <-------------------+
  *                                              | DONE
  *                                              v
  *                        (free) <--- ACK --- SENT ---connection lost---> REPORTED
+ *
+ * An executor is handed a batch: one attempt, or several while they are short. What it has not
+ * claimed is taken back when the one before it turns out to be long, when it is revoked, and at
+ * the end.
  *
  * An attempt that was revoked as stale, or whose job came again under a newer number, is
  * disowned: nobody is told what becomes of it (promise P3 makes that safe), and when its
@@ -32,6 +36,7 @@
 #include "schemas/base/status.h"
 #include "schemas/wire/msg.h"
 #include "worker/attempt.h"
+#include "worker/batch.h"
 #include "worker/registry.h"
 
 struct mr_session;
@@ -39,6 +44,7 @@ struct mr_session;
 struct mr_session_conf {
     uint32_t threads;
     uint32_t prefetch, prefetch_max; /* between these the pace decides; see pace.h */
+    uint32_t guess_us; /* how long a job runs, before one has; 0: MR_PACE_AHEAD_US */
     uint32_t results_max;
     uint64_t results_bytes_max;
     uint32_t hang_grace_ms; /* past its timeout, until an executor is written off */
@@ -46,22 +52,26 @@ struct mr_session_conf {
     uint32_t drain_ms;      /* from drain until what still runs is told to stop */
     struct mr_hash_key hash_key;
     const struct mr_registry *kinds;
+    const char *isolate; /* the setting; NULL: as the kinds ask */
 };
 
 enum mr_session_act {
-    MR_SESSION_START,   /* executor `executor`, which is idle, gets the attempt */
+    MR_SESSION_START,   /* executor `executor`, which is idle, gets the batch */
     MR_SESSION_CANCEL,  /* its SQL in flight is to be cancelled; attempt->stop says why */
     MR_SESSION_REPLACE, /* the executor hangs: a new thread takes its number */
     MR_SESSION_HURRY,   /* the committer gives back what it cannot store now */
 };
 
+/* START: `batch`, which is the session's again when the executor is idle; if it never is, because
+ * it was replaced, when the session is destroyed. CANCEL, REPLACE: `attempt`. */
 typedef void (*mr_session_act_fn)(void *context, enum mr_session_act act,
-    uint32_t executor, struct mr_attempt *attempt);
+    uint32_t executor, struct mr_batch *batch, struct mr_attempt *attempt);
 
 /* All executors count as idle. */
 enum mr_status mr_session_new(struct mr_session **out, const struct mr_session_conf *conf,
     mr_session_act_fn act, void *context) MR_MUST_CHECK;
-/* Frees what it has in hand; attempts that run are left to those who have them. */
+/* Frees what it has in hand, and the batches; attempts that run are left to those who have
+ * them. */
 void mr_session_destroy(struct mr_session **session);
 
 /* ---- the link ------------------------------------------------------------------------------ */
@@ -95,10 +105,9 @@ uint32_t mr_session_refused(struct mr_session *session, struct mr_now now, uint6
 
 /* ---- the executors and the committer ----------------------------------------------------------- */
 
-/* An executor is through with what it had. `bytes`: size of the result that it handed to the
- * committer. Not for executors that were replaced. */
-void mr_session_idle(
-    struct mr_session *session, struct mr_now now, uint32_t executor, size_t bytes);
+/* An executor is through with its batch: what has not come back is with the committer, and
+ * attempt->stored_bytes says how much that is. Not for executors that were replaced. */
+void mr_session_idle(struct mr_session *session, uint32_t executor);
 
 /* An attempt came back, with attempt->done filled. */
 void mr_session_returned(struct mr_session *session, struct mr_attempt *attempt);

@@ -23,11 +23,24 @@ struct mr_flight {
 
 struct mr_seat { /* an executor's number */
     bool is_idle;
-    struct mr_attempt *attempt; /* NULL once it came back or went to the committer */
-    uint32_t kind;              /* index in the registry */
-    int64_t deadline_us;        /* of the handler */
-    int64_t cancel_us;          /* when its SQL is cancelled (again) */
-    int64_t hung_us;            /* when it counts as hung; set at the deadline */
+    struct mr_batch *batch; /* what it was handed, unless it is idle */
+    uint32_t limited; /* kind with a running_max, which goes alone; or MR_NO_LIMIT */
+    int64_t handed_us;
+
+    /* Of the one that runs now: */
+    uint32_t item;     /* in the batch */
+    uint64_t serial;   /* the attempt of which the rest speaks */
+    bool is_late;      /* past its deadline */
+    int64_t cancel_us; /* when its SQL is cancelled (again) */
+    int64_t hung_us;   /* when it counts as hung; set at the deadline */
+};
+
+#define MR_NO_LIMIT UINT32_MAX
+
+struct mr_session_kind { /* by index in the registry */
+    uint32_t running;    /* only counted for those with a limit */
+    bool is_isolated;
+    bool goes_alone; /* never in a batch with others */
 };
 
 struct mr_session {
@@ -36,8 +49,10 @@ struct mr_session {
     void *context;
 
     struct mr_seat *seats;
-    uint32_t *kind_running; /* by index in the registry */
+    struct mr_batch *batches; /* one a seat, then those of replaced executors */
+    struct mr_session_kind *kinds;
     uint32_t idle_seats, replaced;
+    int64_t take_back_us; /* when something is to be taken back, as of the last tick */
 
     struct mr_attempt **buckets;
     uint32_t bucket_mask;
@@ -78,8 +93,20 @@ void mr_session_forget(struct mr_session *session, struct mr_attempt *attempt);
 void mr_session_put_free(struct mr_session *session, struct mr_attempt *attempt);
 void mr_session_report(struct mr_session *session, struct mr_attempt *attempt);
 
-/* session_time.c */
+/* session_seat.c */
+int64_t mr_session_earlier(int64_t a, int64_t b);
+enum mr_status mr_session_seats_new(struct mr_session *session) MR_MUST_CHECK;
+void mr_session_seats_free(struct mr_session *session);
+/* A RUNNING one that has not started: to the front of the queue. False: it has. */
+bool mr_session_take_back(struct mr_session *session, struct mr_attempt *attempt);
+void mr_session_take_all_back(struct mr_session *session);
+/* Hand over what is queued; what waits behind a long one comes back before. */
+void mr_session_seats_start(struct mr_session *session, struct mr_now now);
+/* Timeouts, hangs. Returns when there is more to do. */
+int64_t mr_session_seats_watch(struct mr_session *session, struct mr_now now);
 /* Set why it has to stop, unless it has been told before; the tick cancels its SQL. */
 void mr_session_stop(struct mr_attempt *attempt, enum mr_stop why);
+/* The same for all that run. */
+void mr_session_stop_all(struct mr_session *session, enum mr_stop why);
 
 #endif

@@ -132,12 +132,22 @@ room_for(const struct mr_session *session)
     return room < rest ? room : rest;
 }
 
+/* A message for each job that ends would cost more than the job: a part of what is fetched ahead
+ * may run before the rest is asked for. */
+static uint64_t
+least_news(const struct mr_session *session)
+{
+    uint32_t ahead = mr_pace_ahead(&session->pace) / 4;
+
+    return ahead > 1 ? ahead : 1;
+}
+
 static bool
 say_credit(struct mr_session *session, struct mr_wr *wr)
 {
     uint64_t limit = session->taken + room_for(session);
 
-    if (limit <= session->announced)
+    if (limit < session->announced + least_news(session))
         return false;
     session->announced = limit;
     mr_put_credit(wr, limit);

@@ -28,7 +28,8 @@ static struct {
     struct mr_now now;
     struct away away[AWAY_MAX]; /* with executors and the committer */
     uint32_t away_count;
-    bool is_busy[THREADS];
+    struct mr_batch *batches[THREADS]; /* NULL: idle */
+    uint32_t items[THREADS];           /* the next to be claimed */
     uint64_t credit;
 } world;
 
@@ -46,25 +47,47 @@ static const struct millrace_kind *const kinds[] = {&noop, &alone, NULL};
 
 /* ---- executors and the committer ---------------------------------------------------------- */
 
+/* The next of its batch, or it is idle. */
 static void
-on_act(
-    void *context, enum mr_session_act act, uint32_t executor, struct mr_attempt *attempt)
+go_on(uint32_t executor)
+{
+    struct mr_batch *batch = world.batches[executor];
+
+    while (world.items[executor] < batch->count) {
+        struct mr_batch_item *item = &batch->items[world.items[executor]++];
+
+        if (!mr_batch_claim(item, world.now.mono_us))
+            continue;
+        MR_ASSERT(world.away_count < AWAY_MAX);
+        for (uint32_t i = 0; i < world.away_count; i++)
+            MR_ASSERT(world.away[i].attempt != item->attempt);
+        world.away[world.away_count++] =
+            (struct away){.attempt = item->attempt, .executor = executor};
+        return;
+    }
+    world.batches[executor] = NULL;
+    mr_session_idle(world.session, executor);
+}
+
+static void
+on_act(void *context, enum mr_session_act act, uint32_t executor, struct mr_batch *batch,
+    struct mr_attempt *attempt)
 {
     (void)context;
     if (act == MR_SESSION_HURRY)
         return;
-    MR_ASSERT(executor < THREADS && attempt);
+    MR_ASSERT(executor < THREADS);
     if (act == MR_SESSION_START) {
-        MR_ASSERT(!world.is_busy[executor] && world.away_count < AWAY_MAX);
-        for (uint32_t i = 0; i < world.away_count; i++)
-            MR_ASSERT(world.away[i].attempt != attempt);
-        world.is_busy[executor] = true;
-        world.away[world.away_count++] =
-            (struct away){.attempt = attempt, .executor = executor};
+        MR_ASSERT(!world.batches[executor] && batch->count);
+        world.batches[executor] = batch;
+        world.items[executor] = 0;
+        go_on(executor);
+        return;
     }
+    MR_ASSERT(attempt);
     if (act != MR_SESSION_REPLACE)
         return;
-    world.is_busy[executor] = false;
+    world.batches[executor] = NULL;
     for (uint32_t i = 0; i < world.away_count; i++)
         if (world.away[i].attempt == attempt)
             world.away[i].is_replaced = true;
@@ -76,19 +99,17 @@ come_back(uint32_t at, uint8_t how)
     struct away *away = &world.away[at];
     struct mr_attempt *attempt = away->attempt;
     uint32_t executor = away->executor;
-    bool is_idle_now = !away->is_storing && !away->is_replaced;
+    bool goes_on = !away->is_storing && !away->is_replaced;
 
     mr_attempt_report(attempt, (enum mr_report)(1 + how % MR_DID_TIME_OUT),
         mr_span_str(how & 64 ? "so it\xffwent" : ""));
     attempt->rings = how & 128;
-    attempt->done.started_at_us = world.now.wall_us - how * 1000;
+    attempt->done.started_at_us = world.now.wall_us - how * 8;
     attempt->done.finished_at_us = world.now.wall_us;
     *away = world.away[--world.away_count];
     mr_session_returned(world.session, attempt);
-    if (!is_idle_now)
-        return;
-    world.is_busy[executor] = false;
-    mr_session_idle(world.session, world.now, executor, 0);
+    if (goes_on)
+        go_on(executor);
 }
 
 static void
@@ -111,8 +132,8 @@ step_store(struct fuzz_in *in)
         return;
     away->is_storing = true;
     atomic_store(&away->attempt->is_handled, true);
-    world.is_busy[away->executor] = false;
-    mr_session_idle(world.session, world.now, away->executor, which * 8u);
+    away->attempt->stored_bytes = which * 8u;
+    go_on(away->executor);
 }
 
 static void
@@ -337,7 +358,7 @@ set_up(void)
         .kinds = world.kinds};
 
     world.now = (struct mr_now){1000000, INT64_C(1764000000000000)};
-    memset(world.is_busy, 0, sizeof world.is_busy);
+    memset(world.batches, 0, sizeof world.batches);
     MR_ASSERT(mr_session_new(&world.session, &conf, on_act, NULL) == MR_OK);
     world.link.session = world.session;
     greet(1000);
@@ -349,7 +370,7 @@ check(void)
     uint32_t running = 0;
 
     for (uint32_t i = 0; i < THREADS; i++)
-        running += world.is_busy[i];
+        running += world.batches[i] != NULL;
     MR_ASSERT(mr_session_running(world.session) >= running);
     MR_ASSERT(mr_session_running(world.session) <= THREADS);
     MR_ASSERT(mr_session_held(world.session) < 5000);

@@ -53,6 +53,8 @@ draw_rates(struct sim *sim)
     rates->fault_every_us = 50000 + sim_random_us(sim, 1500000);
     rates->latency_us = 200 + sim_random_us(sim, sim_random(sim, 4) ? 2000 : 40000);
     rates->handler_us = 500 + sim_random_us(sim, sim_random(sim, 3) ? 30000 : 400000);
+    if (sim_random(sim, 3) == 0) /* short enough for batches */
+        rates->handler_us = 10 + sim_random_us(sim, 500);
     rates->commit_us = 300 + sim_random_us(sim, sim_random(sim, 4) ? 4000 : 60000);
     rates->commit_fails = one_of(sim, 0, 20, 120);
     rates->odd_ways = one_of(sim, 100, 400, 800);

@@ -36,12 +36,26 @@ job_of(struct sim *sim, const struct sim_run *run)
 
 /* ---- what the session wants ------------------------------------------------------------------- */
 
+/* The next of a batch, or the executor is idle. */
 static void
-start(
-    struct sim *sim, struct sim_worker *worker, uint32_t seat, struct mr_attempt *attempt)
+start(struct sim *sim, struct sim_worker *worker, uint32_t seat, struct mr_batch *batch,
+    uint32_t item)
 {
-    uint32_t i = 0, kind = (uint32_t)(attempt->kind->name[1] - '0');
+    struct mr_attempt *attempt;
     struct sim_run *run;
+    uint32_t i = 0, kind;
+
+    while (
+        item < batch->count && !mr_batch_claim(&batch->items[item], sim->now.mono_us)) {
+        sim_count(sim, SIM_N_TAKEN_BACK);
+        item++;
+    }
+    if (item == batch->count) {
+        sim_worker_give(sim, worker, (struct sim_note){.seat = seat});
+        return;
+    }
+    attempt = batch->items[item].attempt;
+    kind = (uint32_t)(attempt->kind->name[1] - '0');
 
     while (i < SIM_RUNS_MAX && worker->runs[i].is_used)
         i++;
@@ -49,6 +63,8 @@ start(
     run = &worker->runs[i];
     *run = (struct sim_run){.is_used = true,
         .seat = seat,
+        .batch = batch,
+        .item = item,
         .tx = SIM_NONE,
         .commit = SIM_NONE,
         .stamp = ++sim->stamps,
@@ -86,15 +102,17 @@ cancel(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
 }
 
 void
-sim_run_act(
-    void *context, enum mr_session_act act, uint32_t executor, struct mr_attempt *attempt)
+sim_run_act(void *context, enum mr_session_act act, uint32_t executor,
+    struct mr_batch *batch, struct mr_attempt *attempt)
 {
     struct sim_worker *worker = context;
     struct sim *sim = sim_of(worker);
 
     switch (act) {
     case MR_SESSION_START:
-        start(sim, worker, executor, attempt);
+        if (batch->count > 1)
+            sim_count(sim, SIM_N_BATCHES);
+        start(sim, worker, executor, batch, 0);
         break;
     case MR_SESSION_CANCEL:
         cancel(sim, worker, run_of(sim, worker, attempt));
@@ -126,7 +144,7 @@ close_tx(struct sim *sim, struct sim_run *run)
 /* The attempt has gone to the session, or to the committer; then the executor is idle. One that
  * was written off is not asked any more. */
 static void
-end(struct sim *sim, struct sim_worker *worker, struct sim_run *run, size_t bytes)
+end(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
 {
     uint32_t kind = (uint32_t)(run->attempt->kind->name[1] - '0');
     bool is_seated = !run->is_written_off;
@@ -136,7 +154,7 @@ end(struct sim *sim, struct sim_worker *worker, struct sim_run *run, size_t byte
     if (!is_seated)
         return;
     worker->running[kind]--;
-    sim_worker_give(sim, worker, (struct sim_note){.seat = run->seat, .bytes = bytes});
+    start(sim, worker, run->seat, run->batch, run->item + 1);
 }
 
 static void
@@ -145,7 +163,7 @@ over(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
     sim_log(sim, "reports", worker->number, sim_index(run->attempt->id),
         run->attempt->done.report);
     sim_worker_give(sim, worker, (struct sim_note){.attempt = run->attempt});
-    end(sim, worker, run, 0);
+    end(sim, worker, run);
 }
 
 static void
@@ -279,8 +297,9 @@ succeed(struct sim *sim, struct sim_worker *worker, struct sim_run *run)
     mr_wr_reset(&attempt->body);
     mr_wr_raw(&attempt->body, sim_job_result(sim_index(attempt->id)));
     if (!attempt->kind->is_transactional) {
+        attempt->stored_bytes = attempt->body.n;
         sim_committer_take(sim, worker, attempt);
-        end(sim, worker, run, attempt->body.n);
+        end(sim, worker, run);
         return;
     }
     if (!sim_tx_is_open(sim, run->tx)) {

@@ -92,6 +92,8 @@ enum {
     X(WORKER_FREEZES, "worker freezes")                                                  \
     X(UNPLUGGED, "workers unplugged")                                                    \
     X(WORKER_DRAINS, "worker drains")                                                    \
+    X(BATCHES, "batches of several attempts")                                            \
+    X(TAKEN_BACK, "attempts taken back from a batch")                                    \
     X(WRITTEN_OFF, "executors written off")                                              \
     X(WORN_OUT, "workers worn out")                                                      \
     X(CLIENT_CRASHES, "client crashes")                                                  \
@@ -301,12 +303,13 @@ struct sim_run {
     enum sim_run_phase phase;
     enum millrace_answer answer;
     struct mr_attempt *attempt;
+    struct mr_batch *batch;
+    uint32_t item; /* of the batch */
 };
 
 struct sim_note {
     struct mr_attempt *attempt; /* NULL: an executor is idle */
     uint32_t seat;
-    size_t bytes;
 };
 
 struct sim_committer {
@@ -548,7 +551,7 @@ void sim_worker_unplug(struct sim *sim, uint32_t number);
 void sim_worker_drain(struct sim *sim, uint32_t number);
 void sim_worker_give(struct sim *sim, struct sim_worker *worker, struct sim_note note);
 void sim_run_act(void *context, enum mr_session_act act, uint32_t executor,
-    struct mr_attempt *attempt);
+    struct mr_batch *batch, struct mr_attempt *attempt);
 void sim_run_step(struct sim *sim, uint32_t worker, uint32_t run, uint64_t stamp);
 void sim_run_destroy(struct sim *sim, struct sim_worker *worker);
 /* Somebody's result stands: what of it the worker is told. */

@@ -138,7 +138,7 @@ sim_worker_give(struct sim *sim, struct sim_worker *worker, struct sim_note note
 }
 
 static void
-take_notes(struct sim *sim, struct sim_worker *worker)
+take_notes(struct sim_worker *worker)
 {
     for (uint32_t i = 0; i < worker->note_count; i++) {
         const struct sim_note *note = &worker->notes[i];
@@ -146,7 +146,7 @@ take_notes(struct sim *sim, struct sim_worker *worker)
         if (note->attempt)
             mr_session_returned(worker->session, note->attempt);
         else
-            mr_session_idle(worker->session, sim->now, note->seat, note->bytes);
+            mr_session_idle(worker->session, note->seat);
     }
     worker->note_count = 0;
 }
@@ -167,6 +167,7 @@ sim_worker_draw(struct sim *sim, uint32_t number)
             1 + (uint32_t)sim_random(sim, sim_random(sim, 4) ? 3 : SIM_THREADS_MAX),
         .prefetch = prefetch,
         .prefetch_max = prefetch + (uint32_t)sim_random(sim, 2) * 20,
+        .guess_us = sim_random(sim, 2) ? 0 : 20 + (uint32_t)sim_random(sim, 400),
         .results_max = 1 + (uint32_t)sim_random(sim, 16),
         .results_bytes_max = sim_random(sim, 3) ? 1 << 20 : 200,
         .hang_grace_ms = 50 + (uint32_t)sim_random(sim, 500),
@@ -313,7 +314,7 @@ work(struct sim *sim, struct sim_worker *worker)
 {
     int64_t due_us, link_us;
 
-    take_notes(sim, worker);
+    take_notes(worker);
     if (worker->end.state == SIM_LINK_DOWN && sim->now.mono_us >= worker->end.next_try_us)
         connect_next(sim, worker);
     receive(sim, worker);

@@ -35,6 +35,8 @@ static struct mr_now now;
 /* What the session wanted since the last look. */
 static struct mr_attempt *started[64];
 static uint32_t seats[64], start_count;
+static struct mr_batch *batches[THREADS]; /* as handed over last */
+static uint32_t claims_max;               /* items of a batch that start at once */
 static uint32_t cancel_count, replace_count, hurry_count, last_seat;
 static struct mr_attempt *replaced;
 
@@ -54,19 +56,34 @@ come_back(struct mr_attempt *attempt)
     mr_session_returned(session, attempt);
 }
 
+/* The executor comes to this item of its batch: false, it was taken back. */
+static inline bool
+claim(uint32_t executor, uint32_t i)
+{
+    struct mr_batch_item *item = &batches[executor]->items[i];
+
+    if (!mr_batch_claim(item, now.mono_us))
+        return false;
+    ck_assert_uint_lt(start_count, 64);
+    seats[start_count] = executor;
+    started[start_count++] = item->attempt;
+    ck_assert_uint_lt(away_count, 64);
+    away[away_count++] = item->attempt;
+    return true;
+}
+
 static inline void
-on_act(
-    void *context, enum mr_session_act act, uint32_t executor, struct mr_attempt *attempt)
+on_act(void *context, enum mr_session_act act, uint32_t executor, struct mr_batch *batch,
+    struct mr_attempt *attempt)
 {
     ck_assert_ptr_eq(context, &conf);
     last_seat = executor;
     switch (act) {
     case MR_SESSION_START:
-        ck_assert_uint_lt(start_count, 64);
-        seats[start_count] = executor;
-        started[start_count++] = attempt;
-        ck_assert_uint_lt(away_count, 64);
-        away[away_count++] = attempt;
+        ck_assert_int_eq(batch->note.type, MR_NOTE_BATCH);
+        batches[executor] = batch;
+        for (uint32_t i = 0; i < batch->count && i < claims_max; i++)
+            ck_assert(claim(executor, i));
         return;
     case MR_SESSION_CANCEL:
         cancel_count++;
@@ -93,6 +110,7 @@ set_up(void)
 {
     now = (struct mr_now){.mono_us = 1000 * MS, .wall_us = INT64_C(1700000000000000)};
     start_count = cancel_count = replace_count = hurry_count = 0;
+    claims_max = MR_BATCH_MAX;
     ck_assert_int_eq(mr_registry_new(&registry), MR_OK);
     ck_assert_int_eq(mr_registry_add(registry, kinds, "test", NULL), MR_OK);
     conf = (struct mr_session_conf){.threads = THREADS,
@@ -261,7 +279,15 @@ end_with(uint32_t i, enum mr_report report)
 {
     mr_attempt_report(started[i], report, mr_span_str("so it went"));
     come_back(started[i]);
-    mr_session_idle(session, now, seats[i], 0);
+    mr_session_idle(session, seats[i]);
+}
+
+/* What was started as `i`th goes to the committer, then its executor is idle. */
+static inline void
+to_store(uint32_t i, size_t bytes)
+{
+    started[i]->stored_bytes = bytes;
+    mr_session_idle(session, seats[i]);
 }
 
 static inline int

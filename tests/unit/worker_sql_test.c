@@ -515,6 +515,7 @@ START_TEST(an_executor_passes_attempts_on)
         .worker = mr_span_str("w1"),
         .committer = box};
     struct mr_executor_idle *idle;
+    static struct mr_batch batch;
 
     (void)zsys_handler_set(NULL);
     ck_assert_int_eq(mr_mailbox_new(&session), MR_OK);
@@ -522,18 +523,22 @@ START_TEST(an_executor_passes_attempts_on)
     ck_assert_int_eq(mr_executor_new(&executor, &conf), MR_OK);
     ck_assert_uint_eq(mr_executor_number(executor), 3);
     ck_assert_int_eq(mr_attempt_set(attempt, &sent, &stores, 1), MR_OK);
-    mr_executor_start(executor, attempt);
+    mr_batch_reset(&batch);
+    mr_batch_add(&batch, attempt, 0);
+    mr_executor_start(executor, &batch);
     ck_assert_ptr_eq(take(box), attempt);
     idle = take(session);
     ck_assert_int_eq(idle->note.type, MR_NOTE_IDLE);
-    ck_assert_uint_eq(idle->bytes, 3);
+    ck_assert_uint_eq(attempt->stored_bytes, 3);
+    ck_assert_int_eq(mr_batch_claim_of(&batch.items[0]), MR_CLAIM_STARTED);
     mr_attempt_reset(attempt);
     ck_assert_int_eq(mr_attempt_set(attempt, &sent, &commits, 2), MR_OK);
-    mr_executor_start(executor, attempt);
+    mr_batch_reset(&batch);
+    mr_batch_add(&batch, attempt, 0);
+    mr_executor_start(executor, &batch);
     ck_assert_ptr_eq(take(session), attempt);
     ck_assert_int_eq(attempt->done.report, MR_DID_SUCCEED);
     ck_assert_ptr_eq(take(session), idle);
-    ck_assert_uint_eq(idle->bytes, 0);
     mr_executor_stop(executor);
     mr_executor_destroy(&executor);
     mr_mailbox_destroy(&session);

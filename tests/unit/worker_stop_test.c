@@ -148,7 +148,7 @@ START_TEST(storing_a_result_does_not_time_out)
 {
     connect();
     start_with_timeout(1, 100);
-    mr_session_idle(session, now, seats[0], 10); /* the committer has it */
+    to_store(0, 10); /* the committer has it */
     wait_ms(10000);
     tick();
     ck_assert_int_eq(stop_of(0), MR_STOP_NOT);
@@ -330,12 +330,12 @@ end_any(bool *is_busy, bool *is_storing)
         is_busy[seats[i]] = false;
         is_storing[i] = any(2);
         if (is_storing[i]) {
-            mr_session_idle(session, now, seats[i], any(100));
+            to_store(i, any(100));
             return;
         }
         mr_attempt_report(started[i], MR_DID_FAIL, MR_SPAN_NONE);
         come_back(started[i]);
-        mr_session_idle(session, now, seats[i], 0);
+        mr_session_idle(session, seats[i]);
     } else {
         return;
     }
