@@ -1,16 +1,19 @@
 /*
  * Throughput of the whole path: one front end submits, the broker stores, a worker runs, results
  * are stored and come back, all at the same time. A job carries 100 bytes and returns 32. Compared
- * with the floor (the same rows by two bare connections).
+ * with the floor (the same rows by two bare connections) and shown beside the pump (the same
+ * messages, and nothing else).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/support/bench_limits.h"
 
-enum { JOBS = 1000000, WARM_UP = 20000, IN_FLIGHT = 16384, MESSAGES_A_BATCH = 6 };
+enum { JOBS = 1000000, WARM_UP = 20000, IN_FLIGHT = 16384, PUMP_JOBS = 200000 };
+/* SUBMIT and its ACK, JOBS, DONE and its ACK, EVENT */
+enum { MESSAGES_A_BATCH = 6 };
 
-enum { RATE, LIMIT, RATIO, CPU, P50, P99, JOBS_A_MESSAGE, FIGURES };
+enum { RATE, LIMIT, RATIO, CPU, P50, P99, PUMP, PUMP_ONE, JOBS_A_MESSAGE, FIGURES };
 
 static struct mr_bench_figure figures[FIGURES + 1] = {[RATE] = {.name = "jobs_per_s"},
     [LIMIT] = {.name = "limit_jobs_per_s"},
@@ -18,7 +21,21 @@ static struct mr_bench_figure figures[FIGURES + 1] = {[RATE] = {.name = "jobs_pe
     [CPU] = {.name = "cpu_s_per_100k"},
     [P50] = {.name = "p50_ms"},
     [P99] = {.name = "p99_ms"},
+    [PUMP] = {.name = "pump_jobs_per_s"},
+    [PUMP_ONE] = {.name = "pump_singly_jobs_per_s"},
     [JOBS_A_MESSAGE] = {.name = "jobs_a_message"}};
+
+/* The pump at that size of message, and with each job alone. */
+static void
+run_pump(struct mr_bench *bench, uint32_t jobs, int i)
+{
+    double seen = figures[JOBS_A_MESSAGE].runs[i];
+    uint32_t batch = seen < 1 ? 1 : (uint32_t)(seen + 0.5);
+
+    figures[PUMP].runs[i] = mr_bench_pump(bench, batch, jobs);
+    figures[PUMP_ONE].runs[i] =
+        mr_bench_pump(bench, 1, jobs < PUMP_JOBS ? jobs : PUMP_JOBS);
+}
 
 static int64_t
 messages(struct mr_bench *bench)
@@ -63,6 +80,7 @@ main(void)
     for (int i = 0; i < mr_bench_runs(); i++) {
         figures[LIMIT].runs[i] = mr_bench_floor(&bench, MR_BENCH_BOTH, flow.jobs);
         run(&bench, &flow, i);
+        run_pump(&bench, flow.jobs, i);
     }
     snprintf(about, sizeof about,
         "\"limit\":\"floor\",\"jobs\":%u,\"payload_bytes\":%d,\"result_bytes\":%d,"
