@@ -235,6 +235,8 @@ $(SIM): $(B)/tests/%: $(B)/obj/tests/%.o $(call obj,$(SIM_SRC)) $(LIBCORE) $(LIB
 $(INTEGRATION) $(LONG) $(BENCH): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBFLAGSHIP) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBROAD) \
     $(LIBCORE) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
+# The same kernel without a queue around it.
+$(B)/tests/bench/calc_bench: $(call obj,worker/kinds/ep.c)
 
 $(CHAOS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBCHAOS) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
