@@ -18,20 +18,6 @@ static const struct {
     {MR_PACK_MAP, 2, 0}, {MR_PACK_MAP, 4, 0},                      /* de */
 };
 
-static struct mr_pack_head
-head_of_one_byte(uint8_t b)
-{
-    if (b <= 0x7f)
-        return (struct mr_pack_head){MR_PACK_UINT, 1, b};
-    if (b >= 0xe0)
-        return (struct mr_pack_head){MR_PACK_NEGATIVE, 1, (uint64_t)(int64_t)(int8_t)b};
-    if (b <= 0x8f)
-        return (struct mr_pack_head){MR_PACK_MAP, 1, b & 0x0f};
-    if (b <= 0x9f)
-        return (struct mr_pack_head){MR_PACK_ARRAY, 1, b & 0x0f};
-    return (struct mr_pack_head){MR_PACK_STR, 1, b & 0x1f};
-}
-
 static uint64_t
 sign_extend(uint64_t v, unsigned bytes)
 {
@@ -40,14 +26,9 @@ sign_extend(uint64_t v, unsigned bytes)
 }
 
 struct mr_pack_head
-mr_pack_head_read(const uint8_t *p, const uint8_t *end)
+mr_pack_head_long(const uint8_t *p, const uint8_t *end)
 {
     static const struct mr_pack_head none = {MR_PACK_END, 0, 0};
-    if (p >= end)
-        return none;
-    if (*p < 0xc0 || *p >= 0xe0)
-        return head_of_one_byte(*p);
-
     unsigned kind = *p - 0xc0u, n = kinds[kind].number_bytes;
     struct mr_pack_head head = {(enum mr_pack_type)kinds[kind].type, 1 + n, 0};
     if (head.type == MR_PACK_END || (size_t)(end - p) < head.bytes)
@@ -94,6 +75,16 @@ static bool
 is_utf8(const uint8_t *p, size_t n)
 {
     while (n > 0) {
+        uint64_t word;
+
+        if (n >= sizeof word) {
+            memcpy(&word, p, sizeof word);
+            if (!(word & UINT64_C(0x8080808080808080))) {
+                p += sizeof word;
+                n -= sizeof word;
+                continue;
+            }
+        }
         size_t step = *p < 0x80 ? 1 : utf8_sequence(p, n);
         if (step == 0)
             return false;

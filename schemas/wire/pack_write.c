@@ -65,9 +65,9 @@ grow(struct mr_wr *wr, size_t need)
     return true;
 }
 
-/* Room for n more bytes, NULL (and the sticky error) if there is none. */
+/* When what is there is not enough. */
 static uint8_t *
-room(struct mr_wr *wr, size_t n)
+more_room(struct mr_wr *wr, size_t n)
 {
     if (wr->status != MR_OK)
         return NULL;
@@ -85,8 +85,21 @@ room(struct mr_wr *wr, size_t n)
     return at;
 }
 
+/* Room for n more bytes, NULL (and the sticky error) if there is none. */
+static inline uint8_t *
+room(struct mr_wr *wr, size_t n)
+{
+    uint8_t *at;
+
+    if (wr->status != MR_OK || n > wr->cap - wr->n)
+        return more_room(wr, n);
+    at = wr->p + wr->n;
+    wr->n += n;
+    return at;
+}
+
 /* One byte, then a number of `bytes` bytes, most significant first. */
-static void
+static inline void
 put(struct mr_wr *wr, uint8_t first, uint64_t number, unsigned bytes)
 {
     uint8_t *at = room(wr, 1 + bytes);
