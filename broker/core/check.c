@@ -23,16 +23,18 @@ count_block(struct totals *totals, size_t bytes)
 }
 
 static void
-check_flags(const struct mr_job *job)
+check_flags(const struct mr_core *core, const struct mr_job *job)
 {
+    const struct mr_extra *extra = mr_extra_of(core, job);
+
     MR_ASSERT(!(job->flags & MR_JOB_DIGEST) || job->flags & MR_JOB_ABSENT);
     MR_ASSERT(!(job->flags & MR_JOB_FETCHED) || !(job->flags & MR_JOB_ABSENT));
     MR_ASSERT(!(job->flags & MR_JOB_UNCONFIRMED) || job->state == MR_JOB_SENT);
     MR_ASSERT(!(job->flags & MR_JOB_LAST) || job->state == MR_JOB_SETTLING);
     MR_ASSERT(!(job->flags & MR_JOB_LOST) || job->state == MR_JOB_SETTLING ||
               job->state == MR_JOB_CHECKING);
-    MR_ASSERT(!job->reading_bytes || job->flags & MR_JOB_READING);
-    MR_ASSERT(!job->note || job->state == MR_JOB_SENT);
+    MR_ASSERT(!extra->reading_bytes || job->flags & MR_JOB_READING);
+    MR_ASSERT(!extra->note || job->state == MR_JOB_SENT);
     MR_ASSERT((job->state == MR_JOB_SENT) == (job->peer != MR_NO_PEER));
 }
 
@@ -47,7 +49,7 @@ check_timer(const struct mr_core *core, uint32_t slot, struct totals *totals)
     if (job->state == MR_JOB_WAITING || job->state == MR_JOB_SENT)
         MR_ASSERT(is_set);
     else if (job->state == MR_JOB_READY)
-        MR_ASSERT(is_set == (job->expires_at_us != 0));
+        MR_ASSERT(is_set == (mr_extra_of(core, job)->expires_at_us != 0));
     else
         MR_ASSERT(!is_set);
 }
@@ -72,7 +74,7 @@ check_waiters(const struct mr_core *core, uint32_t slot, struct totals *totals)
 static void
 check_jobs(const struct mr_core *core, struct totals *totals)
 {
-    uint32_t used = 0;
+    uint32_t used = 0, extras = 0;
 
     for (uint32_t slot = 1; slot <= core->jobs.fresh; slot++) {
         const struct mr_job *job = mr_job_at(core, slot);
@@ -84,18 +86,21 @@ check_jobs(const struct mr_core *core, struct totals *totals)
         totals->by_state[job->state]++;
         if (job->state == MR_JOB_STORING)
             totals->storing_bytes += job->payload_bytes;
-        totals->reading_bytes += job->reading_bytes;
+        totals->reading_bytes += mr_extra_of(core, job)->reading_bytes;
+        extras += job->extra != 0;
         if (!(job->flags & MR_JOB_ABSENT))
             count_block(totals, (size_t)job->payload_bytes + job->trace_bytes);
-        if (job->note)
+        if (mr_extra_of(core, job)->note)
             count_block(totals, MR_NOTE_BYTES);
         MR_ASSERT(mr_ids_find(&core->job_ids, &job->id) == slot);
         MR_ASSERT(job->lane && job->queue && job->kind);
-        check_flags(job);
+        check_flags(core, job);
         check_timer(core, slot, totals);
         check_waiters(core, slot, totals);
     }
     MR_ASSERT(used == core->jobs.used && used == core->job_ids.count);
+    MR_ASSERT(
+        extras == core->extras.used && !mr_extra_of(core, &(struct mr_job){0})->note);
     MR_ASSERT(used <= core->conf.jobs_max);
     MR_ASSERT(totals->timers == core->wheel.count);
     MR_ASSERT(totals->storing_bytes == core->storing_bytes);

@@ -94,6 +94,7 @@ new_jobs(struct mr_core *core)
         &core->pool, conf->payload_bytes_max +
                          (read_room > READ_ROOM_MIN ? read_room : READ_ROOM_MIN));
     if ((status = mr_slab_init(&core->jobs, conf->jobs_max, sizeof(struct mr_job))) ||
+        (status = mr_slab_init(&core->extras, conf->jobs_max, sizeof(struct mr_extra))) ||
         (status = mr_ids_init(&core->job_ids, &core->jobs, &core->id_hash)) ||
         (status = mr_wheel_init(&core->wheel, conf->jobs_max, 0)) ||
         (status = mr_slab_init(&core->lanes, conf->lanes_max, sizeof(struct mr_lane))))
@@ -195,8 +196,8 @@ free_blocks(struct mr_core *core)
         if (!(job->flags & MR_JOB_ABSENT) && job->u.payload)
             mr_pool_free(&core->pool, job->u.payload,
                 (size_t)job->payload_bytes + job->trace_bytes);
-        if (job->note)
-            mr_pool_free(&core->pool, job->note, MR_NOTE_BYTES);
+        if (mr_extra_of(core, job)->note)
+            mr_pool_free(&core->pool, mr_extra_of(core, job)->note, MR_NOTE_BYTES);
     }
     for (uint32_t slot = 1; slot <= core->slips.fresh; slot++) {
         struct mr_slip *slip = mr_slab_at(&core->slips, slot);
@@ -216,6 +217,7 @@ mr_core_destroy(struct mr_core **out)
     free_blocks(core);
     mr_pool_fini(&core->pool);
     mr_slab_fini(&core->jobs);
+    mr_slab_fini(&core->extras);
     mr_ids_fini(&core->job_ids);
     mr_wheel_fini(&core->wheel);
     mr_slab_fini(&core->lanes);

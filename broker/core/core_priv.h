@@ -48,15 +48,27 @@ enum mr_job_state {
 #define MR_JOB_AT_ONCE 8192u   /* was lost so: goes to a free thread only, no queue */
 #define MR_JOB_TIMED 16384u    /* its timer is set: else the wheel need not be touched */
 
+/* What most jobs do not have, in a table of its own: ten million jobs that wait are to fit into
+ * memory. All zero: as if it were not there. */
+struct mr_extra {
+    uint8_t *note;                        /* SENT: progress text, MR_NOTE_BYTES */
+    int64_t expires_at_us;                /* wall, 0: never */
+    uint32_t reading_bytes;               /* set aside for READING */
+    uint32_t timeout_ms, backoff_base_ms, /* 0: the kind's or the default */
+        backoff_cap_ms;
+    uint16_t backoff_factor_percent, attempts_max; /* 0: as above */
+    uint16_t failures, permille;
+    uint8_t losses, near_losses; /* while it ran; while it was queued in a worker */
+    uint8_t backoff_jitter;      /* see MR_JITTER_NONE */
+};
+
 struct mr_job {
     struct mr_uuid id; /* first: the key */
     union {
         uint8_t *payload; /* payload, then trace; NULL when both are empty */
         uint64_t digest;  /* MR_JOB_ABSENT and MR_JOB_DIGEST */
     } u;
-    uint8_t *note;           /* SENT: progress text, MR_NOTE_BYTES */
     int64_t submitted_at_us; /* wall */
-    int64_t expires_at_us;   /* wall, 0: never */
     int64_t ready_us;        /* monotonic: since when it has been ready */
     union {
         int64_t sent_us; /* monotonic; SENT */
@@ -64,20 +76,16 @@ struct mr_job {
     };
     uint32_t prev, next; /* in the lane, the worker's list or the recovered ones */
     uint32_t lane, waiters;
-    uint32_t payload_bytes, reading_bytes; /* reading: set aside for READING */
-    uint32_t timeout_ms, backoff_base_ms,
-        backoff_cap_ms; /* 0: the kind's or the default */
-    uint32_t attempt;   /* highest number given */
-    uint32_t peer;      /* SENT: who holds it */
+    uint32_t extra;   /* 0: nothing of it */
+    uint32_t attempt; /* highest number given */
+    uint32_t peer;    /* SENT: who holds it */
+    uint32_t payload_bytes : 24, trace_bytes : 8;
     uint16_t queue, kind;
-    uint16_t attempts_max, failures, permille;
-    uint8_t losses, near_losses; /* while it ran; while it was queued in a worker */
     uint16_t flags;
-    uint16_t backoff_factor_percent; /* 0: as above */
-    uint8_t backoff_jitter;          /* see MR_JITTER_NONE */
-    uint8_t trace_bytes, state, priority;
+    uint8_t state, priority;
 };
-_Static_assert(sizeof(struct mr_job) <= 128, "a job's slot is two cache lines");
+_Static_assert(sizeof(struct mr_job) <= 88, "a waiting job's bytes are counted");
+_Static_assert(MR_PAYLOAD_BYTES_MAX < 1u << 24, "a payload's size has its bits");
 
 /* ---- lanes and rings ------------------------------------------------------------------------ */
 
@@ -213,6 +221,7 @@ struct mr_core {
 
     struct mr_ids_hash id_hash; /* of all tables below */
     struct mr_slab jobs;
+    struct mr_slab extras; /* as many as jobs: there is always one left */
     struct mr_ids job_ids;
     struct mr_wheel wheel; /* a timer per job */
     struct mr_pool pool;
@@ -264,6 +273,22 @@ mr_job_at(const struct mr_core *core, uint32_t slot)
     return mr_slab_at(&core->jobs, slot);
 }
 
+static inline const struct mr_extra *
+mr_extra_of(const struct mr_core *core, const struct mr_job *job)
+{
+    return mr_slab_at(&core->extras, job->extra); /* 0: nobody's, and zeros */
+}
+
+/* To be written to. */
+static inline struct mr_extra *
+mr_extra_make(struct mr_core *core, struct mr_job *job)
+{
+    if (!job->extra)
+        job->extra = mr_slab_take(&core->extras);
+    MR_ASSERT(job->extra);
+    return mr_slab_at(&core->extras, job->extra);
+}
+
 static inline struct mr_lane *
 mr_lane_at(const struct mr_core *core, uint32_t slot)
 {
@@ -283,7 +308,8 @@ mr_u32_min(uint32_t a, uint32_t b)
 static inline bool
 mr_job_is_suspect(const struct mr_core *core, const struct mr_job *job)
 {
-    uint32_t seen = (uint32_t)job->losses + job->near_losses;
+    const struct mr_extra *extra = mr_extra_of(core, job);
+    uint32_t seen = (uint32_t)extra->losses + extra->near_losses;
 
     return seen && seen * 2u >= core->conf.losses_max;
 }

@@ -47,7 +47,7 @@ mr_job_keep_payload(struct mr_core *core, uint32_t slot, struct mr_span payload,
         memcpy(block, payload.p, payload.n);
     if (trace.n)
         memcpy(block + payload.n, trace.p, trace.n);
-    job->payload_bytes = (uint32_t)payload.n;
+    mr_job_set_bytes(job, payload.n);
     job->trace_bytes = (uint8_t)trace.n;
     job->u.payload = block;
     job->flags &= (uint16_t) ~(MR_JOB_ABSENT | MR_JOB_DIGEST);
@@ -58,7 +58,8 @@ static void
 free_payload(struct mr_core *core, struct mr_job *job)
 {
     if (!(job->flags & MR_JOB_ABSENT) && job->u.payload)
-        mr_pool_free(&core->pool, job->u.payload, job->payload_bytes + job->trace_bytes);
+        mr_pool_free(
+            &core->pool, job->u.payload, (size_t)job->payload_bytes + job->trace_bytes);
     job->u.payload = NULL;
 }
 
@@ -81,32 +82,38 @@ mr_job_drop_payload(struct mr_core *core, uint32_t slot)
 }
 
 struct mr_span
-mr_job_note(const struct mr_job *job)
+mr_job_note(const struct mr_core *core, const struct mr_job *job)
 {
-    return job->note ? mr_span(job->note + 1, job->note[0]) : MR_SPAN_NONE;
+    const uint8_t *note = mr_extra_of(core, job)->note;
+
+    return note ? mr_span(note + 1, note[0]) : MR_SPAN_NONE;
 }
 
 void
 mr_job_set_note(struct mr_core *core, uint32_t slot, struct mr_span text)
 {
-    struct mr_job *job = mr_job_at(core, slot);
+    struct mr_extra *extra = mr_extra_make(core, mr_job_at(core, slot));
 
-    if (text.n && !job->note)
-        job->note = mr_pool_alloc(&core->pool, MR_NOTE_BYTES);
-    if (!job->note)
+    if (text.n && !extra->note)
+        extra->note = mr_pool_alloc(&core->pool, MR_NOTE_BYTES);
+    if (!extra->note)
         return; /* memory is short: progress is the first thing to go */
-    job->note[0] = (uint8_t)mr_span_cut(text, MR_NOTE_BYTES - 1).n;
+    extra->note[0] = (uint8_t)mr_span_cut(text, MR_NOTE_BYTES - 1).n;
     if (text.n)
-        memcpy(job->note + 1, text.p, job->note[0]);
+        memcpy(extra->note + 1, text.p, extra->note[0]);
 }
 
 static void
 free_note(struct mr_core *core, struct mr_job *job)
 {
-    if (job->note)
-        mr_pool_free(&core->pool, job->note, MR_NOTE_BYTES);
-    job->note = NULL;
-    job->permille = 0;
+    struct mr_extra *extra = job->extra ? mr_extra_make(core, job) : NULL;
+
+    if (!extra)
+        return;
+    if (extra->note)
+        mr_pool_free(&core->pool, extra->note, MR_NOTE_BYTES);
+    extra->note = NULL;
+    extra->permille = 0;
 }
 
 /* ---- slots ---------------------------------------------------------------------------------- */
@@ -140,6 +147,27 @@ find_place(struct mr_core *core, struct mr_job *job, const struct mr_job_new *fr
     return job->kind ? MR_BUSY : MR_LIMIT;
 }
 
+/* What it was submitted with beside the usual. */
+static void
+set_options(struct mr_core *core, struct mr_job *job, const struct mr_job_new *from)
+{
+    struct mr_extra *extra;
+
+    if (!from->expires_at_us && !from->timeout_ms && !from->backoff_base_ms &&
+        !from->backoff_cap_ms && !from->backoff_factor_percent && !from->backoff_jitter &&
+        !from->attempts_max)
+        return;
+    extra = mr_extra_make(core, job);
+    extra->expires_at_us = from->expires_at_us;
+    extra->timeout_ms = from->timeout_ms;
+    extra->backoff_base_ms = from->backoff_base_ms;
+    extra->backoff_cap_ms = from->backoff_cap_ms;
+    extra->backoff_factor_percent =
+        (uint16_t)mr_u32_min(from->backoff_factor_percent, MR_BACKOFF_FACTOR_MAX);
+    extra->backoff_jitter = (uint8_t)mr_u32_min(from->backoff_jitter, MR_JITTER_NONE);
+    extra->attempts_max = (uint16_t)mr_u32_min(from->attempts_max, MR_ATTEMPTS_MAX);
+}
+
 enum mr_status
 mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitted_at_us,
     uint32_t *out, const char **why)
@@ -154,14 +182,6 @@ mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitte
         return MR_BUSY;
     *job = (struct mr_job){.id = from->id,
         .submitted_at_us = submitted_at_us,
-        .expires_at_us = from->expires_at_us,
-        .timeout_ms = from->timeout_ms,
-        .backoff_base_ms = from->backoff_base_ms,
-        .backoff_cap_ms = from->backoff_cap_ms,
-        .backoff_factor_percent =
-            (uint16_t)mr_u32_min(from->backoff_factor_percent, MR_BACKOFF_FACTOR_MAX),
-        .backoff_jitter = (uint8_t)mr_u32_min(from->backoff_jitter, MR_JITTER_NONE),
-        .attempts_max = (uint16_t)mr_u32_min(from->attempts_max, MR_ATTEMPTS_MAX),
         .priority = from->priority,
         .peer = MR_NO_PEER};
     status = find_place(core, job, from, why);
@@ -169,8 +189,9 @@ mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitte
         mr_slab_give(&core->jobs, slot);
         return status;
     }
+    set_options(core, job, from);
     mr_ids_add(&core->job_ids, slot);
-    job->payload_bytes = (uint32_t)from->payload.n;
+    mr_job_set_bytes(job, from->payload.n);
     if (!mr_job_keep_payload(
             core, slot, from->payload, from->trace, core->conf.payload_bytes_max))
         set_absent(job, mr_job_digest(core, from->payload));
@@ -183,11 +204,15 @@ mr_job_set_history(
     struct mr_core *core, uint32_t slot, const struct mr_stored_job *stored)
 {
     struct mr_job *job = mr_job_at(core, slot);
+    struct mr_extra *extra;
 
     job->attempt = stored->attempts;
-    job->failures = (uint16_t)mr_u32_min(stored->failures, UINT16_MAX);
-    job->losses = (uint8_t)mr_u32_min(stored->losses, UINT8_MAX);
-    job->near_losses = (uint8_t)mr_u32_min(stored->near_losses, UINT8_MAX);
+    if (job->extra || stored->failures || stored->losses || stored->near_losses) {
+        extra = mr_extra_make(core, job);
+        extra->failures = (uint16_t)mr_u32_min(stored->failures, UINT16_MAX);
+        extra->losses = (uint8_t)mr_u32_min(stored->losses, UINT8_MAX);
+        extra->near_losses = (uint8_t)mr_u32_min(stored->near_losses, UINT8_MAX);
+    }
     if (stored->near_losses)
         job->flags |= MR_JOB_AT_ONCE;
     if (stored->retry_at_us)
@@ -203,7 +228,9 @@ mr_job_free(struct mr_core *core, uint32_t slot)
     if (job->state != MR_JOB_FREE)
         mr_job_move(core, slot, MR_JOB_FREE);
     free_payload(core, job);
-    core->reading_bytes -= job->reading_bytes;
+    core->reading_bytes -= mr_extra_of(core, job)->reading_bytes;
+    if (job->extra)
+        mr_slab_give(&core->extras, job->extra);
     core->queue_names.names[job->queue].refs--;
     core->kind_names.names[job->kind].refs--;
     mr_lane_release(core, job->lane);
@@ -223,7 +250,9 @@ set_timer(struct mr_core *core, uint32_t slot, int64_t mono_us)
 static int64_t
 expiry_us(const struct mr_core *core, const struct mr_job *job)
 {
-    return job->expires_at_us ? mr_core_mono_of(core, job->expires_at_us) : INT64_MAX;
+    int64_t wall_us = mr_extra_of(core, job)->expires_at_us;
+
+    return wall_us ? mr_core_mono_of(core, wall_us) : INT64_MAX;
 }
 
 static void
@@ -262,7 +291,7 @@ join_ready(struct mr_core *core, uint32_t slot)
 
     if (!(job->flags & MR_JOB_RETURNED))
         job->ready_us = core->now.mono_us;
-    if (job->expires_at_us)
+    if (mr_extra_of(core, job)->expires_at_us)
         set_timer(core, slot, expiry_us(core, job));
     core->queues[job->queue].ready++;
     core->kinds[job->kind].ready++;
@@ -404,10 +433,12 @@ mr_job_move(struct mr_core *core, uint32_t slot, enum mr_job_state state)
 
 /* ---- where to --------------------------------------------------------------------------------- */
 
-static bool
-is_expired(const struct mr_core *core, const struct mr_job *job)
+bool
+mr_job_is_expired(const struct mr_core *core, const struct mr_job *job)
 {
-    return job->expires_at_us && core->now.wall_us >= job->expires_at_us;
+    int64_t wall_us = mr_extra_of(core, job)->expires_at_us;
+
+    return wall_us && core->now.wall_us >= wall_us;
 }
 
 static void
@@ -424,7 +455,7 @@ mr_job_route(struct mr_core *core, uint32_t slot)
 
     if (job->flags & MR_JOB_CANCEL)
         mr_settle_result(core, slot, MR_OUT_CANCELLED, mr_span_str("cancelled"));
-    else if (is_expired(core, job))
+    else if (mr_job_is_expired(core, job))
         expire(core, slot);
     else if (job->due_us > core->now.mono_us)
         mr_job_move(core, slot, MR_JOB_WAITING);
@@ -472,7 +503,7 @@ mr_job_on_timer(struct mr_core *core, uint32_t slot)
         return;
     }
     MR_ASSERT(job->state == MR_JOB_WAITING || job->state == MR_JOB_READY);
-    if (is_expired(core, job)) {
+    if (mr_job_is_expired(core, job)) {
         expire(core, slot);
     } else if (job->state == MR_JOB_WAITING && job->due_us <= core->now.mono_us) {
         mr_job_route(core, slot);
@@ -496,10 +527,11 @@ uint32_t
 mr_job_timeout_ms(const struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);
-    const struct mr_offered *offer = job->timeout_ms ? NULL : offer_for(core, job);
+    const struct mr_extra *extra = mr_extra_of(core, job);
+    const struct mr_offered *offer = extra->timeout_ms ? NULL : offer_for(core, job);
 
-    if (job->timeout_ms)
-        return job->timeout_ms;
+    if (extra->timeout_ms)
+        return extra->timeout_ms;
     return offer && offer->policy.timeout_ms ? offer->policy.timeout_ms
                                              : core->conf.timeout_ms;
 }
@@ -509,9 +541,10 @@ mr_job_policy(const struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);
     const struct mr_offered *offer = offer_for(core, job);
-    struct mr_retry_policy own = {job->timeout_ms, job->attempts_max,
-        job->backoff_base_ms, job->backoff_cap_ms, job->backoff_factor_percent,
-        job->backoff_jitter};
+    const struct mr_extra *extra = mr_extra_of(core, job);
+    struct mr_retry_policy own = {extra->timeout_ms, extra->attempts_max,
+        extra->backoff_base_ms, extra->backoff_cap_ms, extra->backoff_factor_percent,
+        extra->backoff_jitter};
     struct mr_retry_policy unsaid = {0};
     struct mr_retry_policy initial = {core->conf.timeout_ms, core->conf.attempts_max,
         core->conf.backoff_base_ms, core->conf.backoff_cap_ms,

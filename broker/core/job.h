@@ -26,6 +26,9 @@ void mr_job_move(struct mr_core *core, uint32_t slot, enum mr_job_state state);
  * stored), others to WAITING or READY. */
 void mr_job_route(struct mr_core *core, uint32_t slot);
 
+/* By the wall clock now. */
+bool mr_job_is_expired(const struct mr_core *core, const struct mr_job *job);
+
 void mr_job_cancel(struct mr_core *core, uint32_t slot);
 
 /* Its timer fired. */
@@ -42,10 +45,17 @@ bool mr_job_keep_payload(struct mr_core *core, uint32_t slot, struct mr_span pay
 void mr_job_drop_payload(struct mr_core *core, uint32_t slot);
 struct mr_span mr_job_payload(const struct mr_job *job);
 struct mr_span mr_job_trace(const struct mr_job *job);
+/* A payload's size, whether or not it is kept. */
+static inline void
+mr_job_set_bytes(struct mr_job *job, size_t bytes)
+{
+    job->payload_bytes = (uint32_t)bytes & 0xffffffu;
+}
+
 uint64_t mr_job_digest(const struct mr_core *core, struct mr_span payload);
 
 /* Progress text of a job that is SENT; cut to what is kept. */
 void mr_job_set_note(struct mr_core *core, uint32_t slot, struct mr_span text);
-struct mr_span mr_job_note(const struct mr_job *job);
+struct mr_span mr_job_note(const struct mr_core *core, const struct mr_job *job);
 
 #endif

@@ -111,8 +111,8 @@ mr_look_job(const struct mr_core *core, struct mr_uuid id, struct mr_core_job_in
     job = mr_job_at(core, slot);
     *out = (struct mr_core_job_info){.state = names[job->state],
         .attempt = job->attempt,
-        .permille = job->permille,
-        .progress = mr_job_note(job)};
+        .permille = mr_extra_of(core, job)->permille,
+        .progress = mr_job_note(core, job)};
     if (job->peer != MR_NO_PEER)
         out->worker = mr_roster_name(core, job->peer);
     return MR_OK;

@@ -61,15 +61,15 @@ read_back(struct mr_core *core, uint32_t lane_slot, uint64_t credit)
 
     for (uint32_t n = 0; slot && n < READ_AHEAD && n < credit; n++) {
         struct mr_job *job = mr_job_at(core, slot);
-        uint64_t cost =
-            mr_pool_cost(job->payload_bytes ? job->payload_bytes + MR_TRACE_BYTES_MAX
-                                            : READ_BYTES_UNKNOWN);
+        uint64_t cost = mr_pool_cost(job->payload_bytes
+                                         ? (size_t)job->payload_bytes + MR_TRACE_BYTES_MAX
+                                         : READ_BYTES_UNKNOWN);
 
         if (job->flags & MR_JOB_ABSENT && !(job->flags & MR_JOB_READING)) {
             if (core->pool.bytes + core->reading_bytes + cost > core->pool.bytes_max)
                 break;
             job->flags |= MR_JOB_READING;
-            job->reading_bytes = (uint32_t)cost;
+            mr_extra_make(core, job)->reading_bytes = (uint32_t)cost;
             core->reading_bytes += cost;
             mr_say_read(core, job->id);
             asked++;
@@ -128,7 +128,7 @@ serve(struct mr_core *core, uint32_t number, bool only_idle)
 
         if (job->flags & MR_JOB_AT_ONCE && worker->held >= worker->threads)
             return false;
-        if (job->expires_at_us && core->now.wall_us >= job->expires_at_us) {
+        if (mr_job_is_expired(core, job)) {
             mr_job_route(core, slot); /* its timer is about to fire */
         } else if (job->flags & MR_JOB_ABSENT) {
             read_back(core, lane, worker->credit - worker->sent);

@@ -232,9 +232,10 @@ take_progress(struct mr_core *core, uint32_t slot, const struct mr_held *held)
         .text = held->text,
         .at_us = core->now.wall_us};
 
-    if (event.permille == job->permille && mr_span_eq(held->text, mr_job_note(job)))
+    if (event.permille == mr_extra_of(core, job)->permille &&
+        mr_span_eq(held->text, mr_job_note(core, job)))
         return;
-    job->permille = (uint16_t)event.permille;
+    mr_extra_make(core, job)->permille = (uint16_t)event.permille;
     mr_job_set_note(core, slot, held->text);
     mr_watch_tell(core, &event);
 }

@@ -88,15 +88,16 @@ mr_settle_failure(struct mr_core *core, uint32_t slot,
     struct mr_retry_policy policy = mr_job_policy(core, slot);
     struct mr_settle_attempt attempt = *from;
     uint32_t asked_ms = from->delay_ms;
+    struct mr_extra *extra = mr_extra_make(core, job);
 
-    if (job->failures < UINT16_MAX)
-        job->failures++;
-    attempt.is_last =
-        is_for_good || job->failures >= policy.attempts_max || job->flags & MR_JOB_CANCEL;
+    if (extra->failures < UINT16_MAX)
+        extra->failures++;
+    attempt.is_last = is_for_good || extra->failures >= policy.attempts_max ||
+                      job->flags & MR_JOB_CANCEL;
     attempt.delay_ms = 0;
     if (!attempt.is_last)
         attempt.delay_ms = mr_retry_delay_ms(
-            &policy, job->failures, asked_ms, mr_retry_random(&core->random));
+            &policy, extra->failures, asked_ms, mr_retry_random(&core->random));
     mr_settle_attempt(core, slot, &attempt);
     if (job->flags & MR_JOB_CANCEL)
         mr_settle_result(core, slot, MR_OUT_CANCELLED, from->text);
@@ -420,20 +421,21 @@ bool
 mr_settle_exhausted(struct mr_core *core, uint32_t slot)
 {
     const struct mr_job *job = mr_job_at(core, slot);
+    const struct mr_extra *extra = mr_extra_of(core, job);
     char text[96];
 
     if (job->flags & MR_JOB_CANCEL)
         return false;
-    if (job->losses >=
+    if (extra->losses >=
         core->conf.losses_max) { /* with which workers, the database knows */
         mr_job_move(core, slot, MR_JOB_CHECKING);
         mr_say_find(core, job->id);
         return true;
     }
-    if (!job->failures || job->failures < mr_job_policy(core, slot).attempts_max)
+    if (!extra->failures || extra->failures < mr_job_policy(core, slot).attempts_max)
         return false;
     (void)snprintf(text, sizeof text, "failed %u times; its attempts say how",
-        (unsigned)job->failures);
+        (unsigned)extra->failures);
     settle_dead(core, slot, MR_DEAD_USED_UP, mr_span_str(text));
     return true;
 }
@@ -450,7 +452,7 @@ quarantine(struct mr_core *core, uint32_t slot, struct mr_span losses)
         "Look "
         "what in it ends a process; to see it again, run it in a worker of its own "
         "(--threads 1): millrace redrive %s",
-        (unsigned)job->losses, losses.n ? " (" : "",
+        (unsigned)mr_extra_of(core, job)->losses, losses.n ? " (" : "",
         (int)mr_span_cut(losses, MR_ERROR_BYTES_MAX / 2).n,
         losses.n ? (const char *)losses.p : "", losses.n ? ")" : "",
         mr_uuid_format(job->id, id));
@@ -458,9 +460,10 @@ quarantine(struct mr_core *core, uint32_t slot, struct mr_span losses)
 }
 
 static void
-count_loss(struct mr_job *job)
+count_loss(struct mr_core *core, struct mr_job *job)
 {
-    uint8_t *count = job->flags & MR_JOB_UNSTARTED ? &job->near_losses : &job->losses;
+    struct mr_extra *extra = mr_extra_make(core, job);
+    uint8_t *count = job->flags & MR_JOB_UNSTARTED ? &extra->near_losses : &extra->losses;
 
     if (*count < UINT8_MAX && !MR_MUTANT(loss_uncounted))
         ++*count;
@@ -478,8 +481,9 @@ on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
         .at_us = core->now.wall_us};
 
     if (job->flags & MR_JOB_LOST)
-        count_loss(job);
-    if (job->losses + (MR_MUTANT(quarantine_early) ? 1u : 0u) >= core->conf.losses_max &&
+        count_loss(core, job);
+    if (mr_extra_of(core, job)->losses + (MR_MUTANT(quarantine_early) ? 1u : 0u) >=
+            core->conf.losses_max &&
         !(job->flags & MR_JOB_CANCEL)) {
         quarantine(core, slot, losses);
         return;
@@ -573,7 +577,7 @@ keep_what_was_read(
             job->flags |= MR_JOB_FETCHED;
         return;
     }
-    job->payload_bytes = (uint32_t)stored->job.payload.n;
+    mr_job_set_bytes(job, stored->job.payload.n);
     job->u.digest = mr_job_digest(core, stored->job.payload);
     job->flags |= MR_JOB_DIGEST;
 }
@@ -591,8 +595,10 @@ mr_settle_read_back(
         return;
     job = mr_job_at(core, slot);
     job->flags &= (uint16_t)~MR_JOB_READING;
-    core->reading_bytes -= job->reading_bytes;
-    job->reading_bytes = 0;
+    if (mr_extra_of(core, job)->reading_bytes) {
+        core->reading_bytes -= mr_extra_of(core, job)->reading_bytes;
+        mr_extra_make(core, job)->reading_bytes = 0;
+    }
     if (stored) {
         compare_waiters(core, slot, mr_job_digest(core, stored->job.payload));
         keep_what_was_read(core, slot, stored);

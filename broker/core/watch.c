@@ -238,7 +238,7 @@ mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on
         return;
     }
     event.attempt = mr_job_at(core, slot)->attempt;
-    event.permille = mr_job_at(core, slot)->permille;
+    event.permille = mr_extra_of(core, mr_job_at(core, slot))->permille;
     mr_say_event(core, peer, &event);
 }
 

@@ -142,7 +142,8 @@ say_supply(struct sentence *s)
             "%u times its worker or its process ended with it, so it is sent alone: "
             "it "
             "waits for a worker that has no other such job; one more worker would do",
-            (unsigned)s->job->losses + s->job->near_losses);
+            (unsigned)mr_extra_of(s->core, s->job)->losses +
+                mr_extra_of(s->core, s->job)->near_losses);
     } else if (supply.at_limit) {
         say(s, "the limit of kind ");
         say_kind(s);
@@ -190,12 +191,12 @@ explain_waiting(struct sentence *s)
 
     if (job->flags & MR_JOB_SNOOZED)
         say(s, "snoozed by attempt %u until ", job->attempt);
-    else if (job->failures)
+    else if (mr_extra_of(s->core, job)->failures)
         say(s, "in backoff after attempt %u until ", job->attempt);
     else
         say(s, "waits until ");
     say_time(s, job->due_us);
-    if (!(job->flags & MR_JOB_SNOOZED) && !job->failures)
+    if (!(job->flags & MR_JOB_SNOOZED) && !mr_extra_of(s->core, job)->failures)
         say(s, ", the time that it was submitted for");
 }
 
@@ -203,14 +204,15 @@ static void
 explain_sent(struct sentence *s)
 {
     const struct mr_job *job = s->job;
-    struct mr_span note = mr_job_note(job);
+    struct mr_span note = mr_job_note(s->core, job);
+    unsigned permille = mr_extra_of(s->core, job)->permille;
 
     say(s, "attempt %u is running on worker ", job->attempt);
     say_span(s, mr_roster_name(s->core, job->peer));
     say(s, " since ");
     say_time(s, job->sent_us);
-    if (job->permille)
-        say(s, ", %u.%u%% done", job->permille / 10u, job->permille % 10u);
+    if (permille)
+        say(s, ", %u.%u%% done", permille / 10u, permille % 10u);
     if (note.n) {
         say(s, ": ");
         say_span(s, note);
