@@ -16,8 +16,6 @@ millrace_sql(
     enum mr_status status;
     struct mr_err err;
 
-    if (!mr_run_begin(job))
-        return NULL;
     rows = mr_arena_alloc(job->arena, sizeof *rows);
     if (!rows) {
         status = mr_err_set(&err, MR_NO_MEMORY, "SQL statement failed",
@@ -26,24 +24,77 @@ millrace_sql(
         return NULL;
     }
     *rows = (struct millrace_rows){0};
-    status = mr_pg_run(job->conf.db->pg, sql, count, params, &rows->result, &err);
-    if (status) {
-        mr_run_sql_failed(job, status, &err);
+    if (!mr_run_sql(job, sql, count, params, &rows->result))
         return NULL;
-    }
     rows->next = job->rows;
     job->rows = rows;
     return rows;
 }
 
+/* As mr_run_is_ready. A statement that is missing must not let the others commit, whatever the
+ * handler makes of it. */
+static bool
+may_queue(struct millrace_job *job)
+{
+    bool is_ready = mr_run_is_ready(job);
+
+    if (!is_ready)
+        mr_tx_refuse(job->tx);
+    return is_ready;
+}
+
+/* Sends what waits once it is enough. */
+static bool
+queued(struct millrace_job *job, enum mr_status status, const struct mr_err *err)
+{
+    if (status) {
+        mr_run_sql_failed(job, status, err);
+        mr_tx_refuse(job->tx);
+        return false;
+    }
+    return !mr_tx_is_full(job->tx) || mr_run_sql(job, NULL, 0, NULL, NULL);
+}
+
+bool
+millrace_sql_expect(struct millrace_job *job, const struct millrace_expect *expect,
+    const char *sql, int count, const char *const *params)
+{
+    struct mr_tx_demand demand;
+    enum mr_status status;
+    struct mr_err err;
+
+    if (!may_queue(job))
+        return false;
+    if (!job->attempt->kind->is_transactional) {
+        status = mr_err_set(&err, MR_BAD_ARGUMENT, "a statement was not queued",
+            "only transactional kinds may; what this one writes is rolled back", NULL);
+        return queued(job, status, &err);
+    }
+    if (expect)
+        demand = (struct mr_tx_demand){
+            .rows = expect->rows, .text = expect->text, .for_good = expect->for_good};
+    status = mr_tx_queue(job->tx, sql, count, params, expect ? &demand : NULL, &err);
+    return queued(job, status, &err);
+}
+
+bool
+millrace_sql_later(
+    struct millrace_job *job, const char *sql, int count, const char *const *params)
+{
+    return millrace_sql_expect(job, NULL, sql, count, params);
+}
+
 enum millrace_answer
 millrace_sql_failed(struct millrace_job *job)
 {
+    const struct mr_err *err = &job->err;
+
     job->says_sql_failed = true;
     if (job->sql_status == MR_OK)
         return millrace_fail(job, "the handler says that a statement failed; none did");
-    return millrace_fail(
-        job, "%s%s%s", job->err.what, job->err.why[0] ? ": " : "", job->err.why);
+    (void)millrace_fail(job, "%s%s%s", err->what, mr_run_colon(err), err->why);
+    return mr_tx_is_refused_for_good(job->tx) ? MILLRACE_FAILED_FOR_GOOD
+                                              : MILLRACE_FAILED;
 }
 
 const char *
@@ -79,7 +130,7 @@ millrace_rows_int(const struct millrace_rows *rows, int row, int column)
 struct pg_conn *
 millrace_pg(struct millrace_job *job)
 {
-    return mr_run_begin(job) ? mr_pg_raw(job->conf.db->pg) : NULL;
+    return mr_run_sql(job, NULL, 0, NULL, NULL) ? mr_pg_raw(job->conf.db->pg) : NULL;
 }
 
 /* ---- follow-up jobs ---------------------------------------------------------------------------- */
@@ -163,18 +214,15 @@ millrace_submit(struct millrace_job *job, const char *label,
     if (mistake) {
         status = mr_err_set(
             &err, MR_BAD_ARGUMENT, "a follow-up job was refused", mistake, NULL);
-        mr_run_sql_failed(job, status, &err);
-        return false;
+        return queued(job, status, &err);
     }
-    if (!mr_run_begin(job))
+    if (!may_queue(job))
         return false;
     status = MR_MUTANT(child_apart)
                  ? put_apart(job, &new_job, &err)
-                 : mr_inbox_put(job->conf.db->pg, &new_job, mr_span_str(job->id), &err);
-    if (status) {
-        mr_run_sql_failed(job, status, &err);
+                 : mr_tx_queue_inbox(job->tx, &new_job, mr_span_str(job->id), &err);
+    if (!queued(job, status, &err))
         return false;
-    }
     job->attempt->rings = true;
     if (id_out)
         (void)mr_uuid_format(new_job.id, id_out);

@@ -1,8 +1,11 @@
 /*
  * Stops SQL in flight on behalf of the session: libpq's cancel blocks until the server answers,
- * so that it has a thread of its own. A cancel never reaches a COMMIT of ours, nor the next
- * attempt: an executor opens its guard for one attempt and closes it before it finishes, and
- * when a cancel is under way just then it waits until that is over.
+ * so that it has a thread of its own. A cancel never reaches the next attempt: an executor opens
+ * its guard for one attempt and closes it before it finishes, and when a cancel is under way just
+ * then it waits until that is over. Nor does it reach a COMMIT of ours, unless statements of the
+ * handler travel with it. There a cancel either comes before the end, and nothing is committed, or
+ * ends a wait for a standby: that commit is in doubt, and settled as if the connection were lost,
+ * with a write of its own that waits for the standby once more.
  */
 #ifndef MR_WORKER_CANCELLER_H
 #define MR_WORKER_CANCELLER_H

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define MILLRACE_KINDS_API 2
+#define MILLRACE_KINDS_API 3
 
 struct millrace_job;  /* one attempt of one job, while run() has it */
 struct millrace_host; /* the worker process, while prepare() has it */
@@ -144,9 +144,40 @@ struct millrace_rows;
 
 /* Run one statement with `count` text parameters ($1...; NULL is SQL null). The first call
  * opens the transaction. NULL on failure: return millrace_sql_failed(job), everything is
- * rolled back. */
+ * rolled back. One round trip to the database, whatever was queued before. */
 struct millrace_rows *millrace_sql(
     struct millrace_job *job, const char *sql, int count, const char *const *params);
+
+/* Queue one statement whose rows you do not need. It is sent with the next statement that you
+ * wait for, or with the result and COMMIT, in the order of the calls: a transfer of two updates
+ * and a row in the ledger is one round trip in all. Text and parameters are copied. (A queue of
+ * 256 statements or 256 KiB is sent at once.)
+ * If it fails the attempt fails as if you had returned millrace_sql_failed(job), and the reason
+ * names it; a millrace_sql() with which it is sent returns NULL. False if it cannot be queued:
+ * return millrace_sql_failed(job). Transactional kinds only. */
+bool millrace_sql_later(
+    struct millrace_job *job, const char *sql, int count, const char *const *params);
+
+/* ... and it has to touch exactly so many rows (inserted, updated, deleted, selected), or the
+ * attempt fails, whatever run() returns:
+ *
+ *     const struct millrace_expect one = {
+ *         .rows = 1, .text = "the account is overdrawn", .for_good = true};
+ *
+ *     millrace_sql_expect(job, &one,
+ *         "update account set cents = cents - $1 where id = $2 and cents >= $1", 2, params);
+ *
+ * A plain insert, update or delete (without RETURNING, WITH or a semicolon) costs no further
+ * round trip, anything else costs one. */
+struct millrace_expect {
+    long rows;
+    const char
+        *text;     /* the reason, at most 500 bytes; NULL: one that names the statement */
+    bool for_good; /* not tried again */
+};
+bool millrace_sql_expect(struct millrace_job *job, const struct millrace_expect *expect,
+    const char *sql, int count, const char *const *params);
+
 /* The answer for a failed statement: serialization failures, deadlocks and a lost connection
  * are tried again without spending the backoff, other errors fail as they are. */
 enum millrace_answer millrace_sql_failed(struct millrace_job *job);
@@ -161,8 +192,8 @@ const char *millrace_rows_text(const struct millrace_rows *rows, int row, int co
 /* 0 for SQL null. */
 int64_t millrace_rows_int(const struct millrace_rows *rows, int row, int column);
 
-/* The connection itself, its transaction open, for those who link libpq. Never commit, roll
- * back or close it. NULL on failure. The session serves other jobs afterwards: change settings
+/* The connection itself, its transaction open and nothing queued, for those who link libpq.
+ * Never commit, roll back or close it. NULL on failure. The session serves other jobs afterwards: change settings
  * with SET LOCAL only, here and in millrace_sql. */
 struct pg_conn *millrace_pg(struct millrace_job *job);
 
@@ -186,8 +217,8 @@ struct millrace_follow_up {
 
 /* Submit a job that exists if and only if this attempt commits. Its id is derived from this
  * job's id and `label` (unique within this job), so that a second attempt makes the same one;
- * 37 bytes of text into id_out unless that is NULL. False on failure: return
- * millrace_sql_failed(job). Transactional kinds only. */
+ * 37 bytes of text into id_out unless that is NULL. It is queued, as by millrace_sql_later().
+ * False on failure: return millrace_sql_failed(job). Transactional kinds only. */
 bool millrace_submit(struct millrace_job *job, const char *label,
     const struct millrace_follow_up *follow_up, char *id_out);
 

@@ -21,7 +21,8 @@ mr_run_new(struct millrace_job **out, const struct mr_run_conf *conf)
     if (!job)
         return MR_NO_MEMORY;
     job->conf = *conf;
-    if (mr_arena_new(&job->arena, MR_RUN_ARENA_BYTES_MAX) || mr_body_new(&job->args)) {
+    if (mr_arena_new(&job->arena, MR_RUN_ARENA_BYTES_MAX) || mr_body_new(&job->args) ||
+        mr_tx_new(&job->tx)) {
         mr_run_destroy(&job);
         return MR_NO_MEMORY;
     }
@@ -34,6 +35,7 @@ mr_run_destroy(struct millrace_job **job)
 {
     if (!*job)
         return;
+    mr_tx_destroy(&(*job)->tx);
     mr_body_destroy(&(*job)->args);
     mr_arena_destroy(&(*job)->arena);
     free(*job);
@@ -48,9 +50,32 @@ has_transaction(const struct millrace_job *job)
     return job->conf.db && job->conf.db->pg && mr_pg_in_transaction(job->conf.db->pg);
 }
 
+void
+mr_run_tell(const struct millrace_job *job)
+{
+    if (job->conf.on_news)
+        job->conf.on_news(job->conf.context);
+}
+
+/* The handler and its SQL are through: no cancel and no timeout reaches what follows. */
+static void
+close_call(struct millrace_job *job)
+{
+    if (!job->is_open)
+        return;
+    job->is_open = false;
+    atomic_store(&job->attempt->is_handled, true);
+    if (job->has_begun) /* what follows may take its time */
+        mr_run_tell(job);
+    if (job->conf.guard && !mr_canceller_guard_close(job->conf.guard))
+        job->conf.await_cancel(job->conf.context);
+}
+
 static void
 roll_back(struct millrace_job *job)
 {
+    close_call(job);
+    mr_tx_reset(job->tx);
     if (has_transaction(job))
         mr_pg_rollback(job->conf.db->pg);
     /* One that cannot roll back (a COPY that was left open) would keep its locks until the next
@@ -92,32 +117,50 @@ lost_transaction(const struct millrace_job *job, struct mr_err *err)
 }
 
 static enum mr_status
-begin(struct millrace_job *job, struct mr_err *err)
+check(struct millrace_job *job, struct mr_err *err)
 {
-    enum mr_status status;
-
     if (atomic_load(&job->attempt->stop) != MR_STOP_NOT)
         return mr_err_set(
             err, MR_CANCELLED, "SQL statement failed", "the attempt has to stop", NULL);
+    if (mr_tx_is_refused(job->tx)) {
+        *err = job->err; /* whatever comes, it does not commit */
+        return job->sql_status;
+    }
     if (has_transaction(job))
         return MR_OK;
     if (!job->conf.db)
         return mr_err_set(err, MR_STORE_DOWN, "there is no database here", NULL, NULL);
     if (job->has_begun)
         return lost_transaction(job, err);
-    status = mr_db_get(job->conf.db, err);
-    if (status == MR_OK)
-        status = mr_pg_begin(job->conf.db->pg, err);
-    job->has_begun = status == MR_OK;
-    return status;
+    return mr_db_get(job->conf.db, err);
 }
 
 bool
-mr_run_begin(struct millrace_job *job)
+mr_run_is_ready(struct millrace_job *job)
 {
     struct mr_err err;
-    enum mr_status status = begin(job, &err);
+    enum mr_status status = check(job, &err);
 
+    if (status)
+        mr_run_sql_failed(job, status, &err);
+    return status == MR_OK;
+}
+
+bool
+mr_run_sql(struct millrace_job *job, const char *sql, int count,
+    const char *const *params, struct pg_result **result)
+{
+    enum mr_status status;
+    struct mr_err err;
+    struct mr_pg *pg;
+
+    if (!mr_run_is_ready(job))
+        return false;
+    pg = job->conf.db->pg;
+    status = sql ? mr_tx_run(job->tx, pg, sql, count, params, result, &err)
+                 : mr_tx_send(job->tx, pg, &err);
+    if (!mr_pg_is_alive(pg) || mr_pg_in_transaction(pg))
+        job->has_begun = true;
     if (status)
         mr_run_sql_failed(job, status, &err);
     return status == MR_OK;
@@ -156,13 +199,19 @@ report(struct millrace_job *job, enum mr_report report, struct mr_span text)
     return OVER;
 }
 
+const char *
+mr_run_colon(const struct mr_err *err)
+{
+    return err->what[0] && err->why[0] ? ": " : "";
+}
+
 static enum verdict
 report_err(struct millrace_job *job, enum mr_report how, const struct mr_err *err)
 {
     roll_back(job);
     job->attempt->rings = false;
     mr_attempt_reportf(
-        job->attempt, how, "%s%s%s", err->what, err->why[0] ? ": " : "", err->why);
+        job->attempt, how, "%s%s%s", err->what, mr_run_colon(err), err->why);
     return OVER;
 }
 
@@ -244,30 +293,44 @@ settle(struct millrace_job *job)
     return report_stored(job);
 }
 
+/* It did not commit, and that is known. */
+static enum verdict
+judge_refusal(struct millrace_job *job, enum mr_status status, const struct mr_err *err)
+{
+    int stop = atomic_load(&job->attempt->stop);
+    bool is_for_good = mr_tx_is_refused_for_good(job->tx);
+
+    if (status == MR_CANCELLED && stop != MR_STOP_NOT)
+        return report_stopped(job, (enum mr_stop)stop);
+    /* A statement had failed and the handler went on: that one says what is wrong. */
+    mr_run_sql_failed(job, status, err);
+    if (job->sql_status == MR_BUSY || job->sql_status == MR_STORE_DOWN)
+        return AGAIN;
+    return report_err(job, is_for_good ? MR_DID_FAIL_FOR_GOOD : MR_DID_FAIL, &job->err);
+}
+
 static enum verdict
 commit(struct millrace_job *job)
 {
     struct mr_attempt *attempt = job->attempt;
+    struct mr_pg *pg = job->conf.db->pg;
     struct mr_err err = {0};
-    enum mr_status status;
+    enum mr_status status = mr_finish_one(pg, job->tx, &attempt->finish, &err);
 
+    job->has_begun = true;
+    close_call(job);
     mr_arena_reset(job->arena); /* the handler is through: room for what may stand */
-    status = mr_finish_one(job->conf.db->pg, &attempt->finish, job->arena, &err);
+    if (status == MR_OK && attempt->finish.status == MR_FINISHED)
+        status = mr_finish_found(pg, &attempt->finish, job->arena, &err);
     if (status == MR_OK)
         return report_stored(job);
     if (status == MR_STORE_DOWN && MR_MUTANT(doubt_failed))
         return report_err(job, MR_DID_FAIL, &err);
-    if (status == MR_STORE_DOWN)
-        return settle(job);
-    /* A statement had failed and the handler went on: that one says what is wrong. */
-    if (job->sql_status == MR_OK ||
-        strcmp(mr_pg_sqlstate(job->conf.db->pg), "25P02") != 0) {
-        job->sql_status = status;
+    if (status == MR_STORE_DOWN) {
         job->err = err;
+        return settle(job);
     }
-    if (job->sql_status == MR_BUSY)
-        return AGAIN;
-    return report_err(job, MR_DID_FAIL, &job->err);
+    return judge_refusal(job, status, &err);
 }
 
 /* A success whose writes are gone, or were committed without the result, is none. */
@@ -284,35 +347,45 @@ fail_without_transaction(struct millrace_job *job)
     return AGAIN;
 }
 
+/* NULL: the result may be stored. */
+static const char *
+mistake_in_body(const struct mr_wr *body)
+{
+    if (body->status == MR_NO_MEMORY)
+        return "no memory for the result";
+    if (body->status)
+        return "the result is larger than 1 MiB";
+    if (body->n && mr_pack_scan(mr_wr_span(body), MR_PAYLOAD_DEPTH_MAX - 1))
+        return "the result is not one whole value: the counts given to put_map "
+               "and put_array do not fit what followed, or a text is no UTF-8";
+    return NULL;
+}
+
 static enum verdict
 succeed(struct millrace_job *job)
 {
     struct mr_attempt *attempt = job->attempt;
-    struct mr_span body = mr_wr_span(&attempt->body);
+    const char *mistake = mistake_in_body(&attempt->body);
+    bool has_sql = job->has_begun || !mr_tx_is_empty(job->tx);
+    int stop = atomic_load(&attempt->stop);
 
-    if (attempt->body.status == MR_NO_MEMORY)
-        return report(job, MR_DID_FAIL, mr_span_str("no memory for the result"));
-    if (attempt->body.status)
-        return report(
-            job, MR_DID_FAIL_FOR_GOOD, mr_span_str("the result is larger than 1 MiB"));
-    if (body.n && mr_pack_scan(body, MR_PAYLOAD_DEPTH_MAX - 1))
-        return report(job, MR_DID_FAIL_FOR_GOOD,
-            mr_span_str("the result is not one whole value: the counts given to put_map "
-                        "and put_array do not fit what followed, or a text is no UTF-8"));
+    if (mistake)
+        return report(job,
+            attempt->body.status == MR_NO_MEMORY ? MR_DID_FAIL : MR_DID_FAIL_FOR_GOOD,
+            mr_span_str(mistake));
+    if (mr_tx_is_refused(job->tx))
+        return judge_refusal(job, job->sql_status, &job->err);
+    if (stop != MR_STOP_NOT && !mr_tx_is_empty(job->tx))
+        return report_stopped(
+            job, (enum mr_stop)stop); /* no statement is sent any more */
     attempt->done.finished_at_us = mr_clock_now().wall_us;
     mr_run_fill_finish(attempt, job->conf.worker);
-    if (!attempt->kind->is_transactional || !job->has_begun) {
+    if (!attempt->kind->is_transactional || !has_sql) {
         roll_back(job);
         return TO_STORE;
     }
-    return has_transaction(job) ? commit(job) : fail_without_transaction(job);
-}
-
-void
-mr_run_tell(const struct millrace_job *job)
-{
-    if (job->conf.on_news)
-        job->conf.on_news(job->conf.context);
+    return has_transaction(job) || !job->has_begun ? commit(job)
+                                                   : fail_without_transaction(job);
 }
 
 /* ---- one call of the handler -------------------------------------------------------------------- */
@@ -342,14 +415,14 @@ call(struct millrace_job *job)
     job->has_begun = false;
     job->retry_after_ms = 0;
     attempt->rings = false;
+    mr_tx_reset(job->tx);
+    job->is_open = true;
     if (job->conf.guard)
         mr_canceller_guard_open(job->conf.guard, attempt->serial);
     answer = attempt->kind->run(job);
-    atomic_store(&attempt->is_handled, true);
-    if (job->has_begun) /* what follows may take its time */
-        mr_run_tell(job);
-    if (job->conf.guard && !mr_canceller_guard_close(job->conf.guard))
-        job->conf.await_cancel(job->conf.context);
+    /* What is queued is the handler's SQL and goes out with COMMIT. */
+    if (answer != MILLRACE_SUCCEEDED || mr_tx_is_empty(job->tx))
+        close_call(job);
     free_rows(job);
     return answer;
 }

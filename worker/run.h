@@ -11,6 +11,7 @@
 
 #include "schemas/base/arena.h"
 #include "schemas/base/status.h"
+#include "schemas/sql/tx.h"
 #include "schemas/wire/body.h"
 #include "worker/attempt.h"
 #include "worker/canceller.h"
@@ -48,10 +49,12 @@ struct millrace_job {
     char id[MR_UUID_TEXT_MAX];
     char kind[MR_NAME_BYTES_MAX + 1];
 
+    struct mr_tx *tx;           /* statements that wait to be sent */
     struct millrace_rows *rows; /* to be freed after run() */
     struct mr_err err;          /* of the last failed statement */
     enum mr_status sql_status;
     char sqlstate[6];
+    bool is_open;         /* the guard is: what is sent may be cancelled */
     bool has_begun;       /* this call of the handler had a transaction */
     bool says_sql_failed; /* the handler returned millrace_sql_failed() */
     bool saw_stop;        /* the handler was told, so that its answer may be anything */
@@ -76,12 +79,20 @@ void mr_run_fill_finish(struct mr_attempt *attempt, struct mr_span worker);
 /* For the API: somebody may want to look at the attempt. */
 void mr_run_tell(const struct millrace_job *job);
 
-/* For the API: the transaction is open. False: job->err and sql_status say why. */
-bool mr_run_begin(struct millrace_job *job);
+/* For the API: a statement may be sent or queued. False: job->err and sql_status say why. */
+bool mr_run_is_ready(struct millrace_job *job);
+
+/* For the API: in the transaction, which is opened with it: what is queued, and this statement
+ * unless `sql` is NULL. False as above. */
+bool mr_run_sql(struct millrace_job *job, const char *sql, int count,
+    const char *const *params, struct pg_result **result);
 
 /* For the API: a statement failed with this. What merely follows from an earlier failure ("the
  * transaction is aborted") does not take its place. */
 void mr_run_sql_failed(
     struct millrace_job *job, enum mr_status status, const struct mr_err *err);
+
+/* For the API: what stands between the two parts of the reason. */
+const char *mr_run_colon(const struct mr_err *err);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "schemas/base/mutant.h"
 #include "schemas/sql/pg_priv.h"
+#include "schemas/sql/tx_priv.h"
 
 #define FOUND_BYTES (8 * 1024 * 1024) /* bodies of one look-up */
 
@@ -149,23 +150,19 @@ find_one(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena,
     return look_up(&look, err);
 }
 
-enum mr_status
-mr_finish_one(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena,
+/* BEGIN unless a handler has it open, what is queued, the row, COMMIT. */
+static enum mr_status
+write_one(struct mr_pg *pg, struct mr_tx *tx, const struct mr_finish *finish,
     struct mr_err *err)
 {
     struct mr_args args = {0};
     struct mr_pipe pipe;
     enum mr_status status;
-    bool has_begun = mr_pg_in_transaction(pg);
 
-    status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
-    if (status != MR_OK) {
-        mr_pg_rollback(pg);
-        return status;
-    }
     mr_pg_pipe_open(&pipe, pg, err);
-    if (!has_begun)
+    if (!mr_pg_in_transaction(pg))
         (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    mr_tx_put(tx, &pipe);
     if (MR_MUTANT(result_apart)) {
         (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
         (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
@@ -177,13 +174,53 @@ mr_finish_one(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena
     status = mr_pg_pipe_run(&pipe);
     mr_pg_pipe_fini(&pipe);
     mr_stmt_args_fini(&args);
+    return mr_tx_done(tx, pg, status, err);
+}
+
+enum mr_status
+mr_finish_one(
+    struct mr_pg *pg, struct mr_tx *tx, struct mr_finish *finish, struct mr_err *err)
+{
+    enum mr_status status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
+
+    if (status == MR_OK && mr_tx_has_checks(tx))
+        status = mr_tx_send(tx, pg, err); /* the last word is ours, before COMMIT */
+    if (status != MR_OK) {
+        mr_pg_rollback(pg);
+        return status;
+    }
+    status = write_one(pg, tx, finish, err);
     if (status == MR_STORE_DOWN && MR_MUTANT(done_on_ok))
         status = MR_OK;
     finish->status = status;
-    if (status == MR_FINISHED)
-        return find_one(pg, finish, arena, false, err);
-    if (status == MR_NO_JOB || status == MR_BAD_ARGUMENT)
+    if (mr_tx_has_failed(tx))
+        return status;
+    if (status == MR_FINISHED || status == MR_NO_JOB || status == MR_BAD_ARGUMENT)
         return MR_OK;
+    return status;
+}
+
+enum mr_status
+mr_finish_found(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *arena,
+    struct mr_err *err)
+{
+    return find_one(pg, finish, arena, false, err);
+}
+
+/* It may have been committed here, and not yet on a standby that has to confirm: what is written
+ * now is confirmed after it. */
+static enum mr_status
+flush(struct mr_pg *pg, struct mr_err *err)
+{
+    struct mr_pipe pipe;
+    enum mr_status status;
+
+    mr_pg_pipe_open(&pipe, pg, err);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
+    status = mr_pg_pipe_run(&pipe);
+    mr_pg_pipe_fini(&pipe);
     return status;
 }
 
@@ -193,7 +230,11 @@ mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *ar
 {
     enum mr_status status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
 
-    return status == MR_OK ? find_one(pg, finish, arena, true, err) : status;
+    if (status == MR_OK)
+        status = find_one(pg, finish, arena, true, err);
+    if (status == MR_OK && finish->status == MR_OK)
+        status = flush(pg, err);
+    return status;
 }
 
 /* ---- many ----------------------------------------------------------------------------------------------- */
@@ -393,6 +434,30 @@ mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t co
 
 /* ---- follow-up jobs ------------------------------------------------------------------------------------------ */
 
+void
+mr_inbox_args(
+    struct mr_args *args, const struct mr_job_new *job, struct mr_span submitted_by)
+{
+    mr_bin_put_uuid(mr_stmt_arg(args), job->id);
+    mr_bin_put_bytes(mr_stmt_arg(args), job->kind);
+    mr_bin_put_bytes(
+        mr_stmt_arg(args), job->queue.n > 0 ? job->queue : mr_span_str(MR_QUEUE_DEFAULT));
+    mr_bin_put_some_bytes(mr_stmt_arg(args), job->payload);
+    mr_bin_put_int2(mr_stmt_arg(args), job->priority);
+    mr_bin_put_some_bytes(mr_stmt_arg(args), job->lane);
+    mr_bin_put_some_time(mr_stmt_arg(args), job->run_at_us);
+    mr_bin_put_some_time(mr_stmt_arg(args), job->expires_at_us);
+    mr_bin_put_some_int8(mr_stmt_arg(args), job->timeout_ms);
+    mr_bin_put_some_int4(mr_stmt_arg(args), job->attempts_max);
+    mr_bin_put_some_int8(mr_stmt_arg(args), job->backoff_base_ms);
+    mr_bin_put_some_int8(mr_stmt_arg(args), job->backoff_cap_ms);
+    mr_bin_put_some_int2(mr_stmt_arg(args), job->backoff_factor_percent);
+    mr_bin_put_jitter(mr_stmt_arg(args), job->backoff_jitter);
+    mr_bin_put_some_words(mr_stmt_arg(args), submitted_by);
+    mr_bin_put_some_words(mr_stmt_arg(args), job->trace);
+    mr_bin_put_some_int8(mr_stmt_arg(args), job->delay_ms);
+}
+
 enum mr_status
 mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_span submitted_by,
     struct mr_err *err)
@@ -402,24 +467,7 @@ mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_span subm
 
     if (status != MR_OK)
         return status;
-    mr_bin_put_uuid(mr_stmt_arg(&args), job->id);
-    mr_bin_put_bytes(mr_stmt_arg(&args), job->kind);
-    mr_bin_put_bytes(mr_stmt_arg(&args),
-        job->queue.n > 0 ? job->queue : mr_span_str(MR_QUEUE_DEFAULT));
-    mr_bin_put_some_bytes(mr_stmt_arg(&args), job->payload);
-    mr_bin_put_int2(mr_stmt_arg(&args), job->priority);
-    mr_bin_put_some_bytes(mr_stmt_arg(&args), job->lane);
-    mr_bin_put_some_time(mr_stmt_arg(&args), job->run_at_us);
-    mr_bin_put_some_time(mr_stmt_arg(&args), job->expires_at_us);
-    mr_bin_put_some_int8(mr_stmt_arg(&args), job->timeout_ms);
-    mr_bin_put_some_int4(mr_stmt_arg(&args), job->attempts_max);
-    mr_bin_put_some_int8(mr_stmt_arg(&args), job->backoff_base_ms);
-    mr_bin_put_some_int8(mr_stmt_arg(&args), job->backoff_cap_ms);
-    mr_bin_put_some_int2(mr_stmt_arg(&args), job->backoff_factor_percent);
-    mr_bin_put_jitter(mr_stmt_arg(&args), job->backoff_jitter);
-    mr_bin_put_some_words(mr_stmt_arg(&args), submitted_by);
-    mr_bin_put_some_words(mr_stmt_arg(&args), job->trace);
-    mr_bin_put_some_int8(mr_stmt_arg(&args), job->delay_ms);
+    mr_inbox_args(&args, job, submitted_by);
     status = mr_pg_exec(pg, MR_STMT_INBOX_PUT, &args, NULL, err);
     mr_stmt_args_fini(&args);
     return status;

@@ -8,6 +8,7 @@
 
 #include "schemas/base/arena.h"
 #include "schemas/sql/pg.h"
+#include "schemas/sql/tx.h"
 #include "schemas/wire/msg.h"
 
 /* application_name of every connection of a worker: this and the 32 lower-case hex digits of
@@ -30,18 +31,23 @@ struct mr_finish {
 };
 
 /*
- * In the open transaction of `pg`: insert the succeeded result row and COMMIT in one round
- * trip, or, when no transaction is open, as a transaction of its own. On MR_FINISHED the
- * transaction was rolled back. The function's own status: MR_OK: finish->status is true
- * and durable. MR_STORE_DOWN: unknown whether it committed; reconnect, then mr_finish_settle.
- * MR_BUSY: 40001 or 40P01 at commit, rolled back, run the handler again. Others: rolled back.
+ * In one round trip: what is queued in `tx` (NULL: nothing), the succeeded result row and COMMIT,
+ * in the open transaction of `pg`, or in one of its own when none is open. (In two, if there are
+ * demands that the server cannot judge.) The function's own status: MR_OK: finish->status is true
+ * and durable; MR_FINISHED: it was rolled back, mr_finish_found says what stands. MR_STORE_DOWN:
+ * unknown whether it committed; reconnect, then mr_finish_settle. MR_BUSY: 40001 or 40P01 at
+ * commit, rolled back, run the handler again. Others, also of a queued statement: rolled back.
  */
-enum mr_status mr_finish_one(struct mr_pg *pg, struct mr_finish *finish,
+enum mr_status mr_finish_one(struct mr_pg *pg, struct mr_tx *tx, struct mr_finish *finish,
+    struct mr_err *err) MR_MUST_CHECK;
+
+/* After MR_FINISHED: look for what stands, into found_*. */
+enum mr_status mr_finish_found(struct mr_pg *pg, struct mr_finish *finish,
     struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 
 /* After a connection that was lost at COMMIT: look for the row. finish->status becomes MR_OK
  * (ours is there: same attempt and worker), MR_FINISHED (another's) or MR_NOT_FOUND (it did not
- * commit: run again). */
+ * commit: run again). What is MR_OK is then as durable as after an answer to its COMMIT. */
 enum mr_status mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish,
     struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 

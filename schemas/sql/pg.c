@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 
 #include "schemas/base/clock.h"
+#include "schemas/sql/known.h"
 #include "schemas/sql/pg_priv.h"
 
 #define SERVER_VERSION_MIN 150000
@@ -27,9 +28,10 @@ static const struct {
     {"MR001", MR_FENCED},
     {"MR002", MR_FINISHED},
     {"MR003", MR_NO_JOB},
-    {"40001", MR_BUSY}, /* serialization failure */
-    {"40P01", MR_BUSY}, /* deadlock */
-    {"55P03", MR_BUSY}, /* a lock was not free in time */
+    {"MR004", MR_BAD_ARGUMENT}, /* a queued statement touched another number of rows */
+    {"40001", MR_BUSY},         /* serialization failure */
+    {"40P01", MR_BUSY},         /* deadlock */
+    {"55P03", MR_BUSY},         /* a lock was not free in time */
     {"53100", MR_STORE_FULL},
     {"53", MR_STORE_DOWN}, /* connections, memory, a configured limit */
     {"08", MR_STORE_DOWN},
@@ -291,6 +293,7 @@ mr_pg_close(struct mr_pg **pg)
     if (!*pg)
         return;
     PQfinish((*pg)->conn);
+    mr_known_free(&(*pg)->known);
     free(*pg);
     *pg = NULL;
 }

@@ -4,6 +4,8 @@
 
 #include <libpq-fe.h>
 
+#include "schemas/sql/tx_priv.h"
+
 void
 mr_pg_pipe_open(struct mr_pipe *pipe, struct mr_pg *pg, struct mr_err *err)
 {
@@ -54,6 +56,25 @@ read_one(struct mr_pipe *pipe, int at)
 }
 
 static void
+read_all(struct mr_pipe *pipe)
+{
+    for (int i = 0; i <= pipe->count && mr_pg_is_alive(pipe->pg); i++) {
+        if (pipe->tx && i == pipe->tx_at)
+            mr_tx_take(pipe->tx, pipe);
+        if (i < pipe->count && mr_pg_is_alive(pipe->pg))
+            read_one(pipe, i);
+    }
+}
+
+/* The server may have said why before it hung up. */
+static void
+blame_loss(struct mr_pipe *pipe, const struct pg_result *result, const char *what)
+{
+    if (pipe->status != MR_FENCED && pipe->status != MR_STORE_DOWN)
+        pipe->status = mr_pg_fail(pipe->pg, result, what, pipe->err);
+}
+
+static void
 read_sync(struct mr_pipe *pipe)
 {
     struct pg_result *result = mr_pg_next(pipe->pg);
@@ -61,7 +82,7 @@ read_sync(struct mr_pipe *pipe)
     if (PQresultStatus(result) != PGRES_PIPELINE_SYNC) {
         /* Only with this answer is anything known. */
         pipe->pg->is_dead = true;
-        pipe->status = mr_pg_fail(pipe->pg, result, "no answer to a commit", pipe->err);
+        blame_loss(pipe, result, "no answer to a commit");
     }
     PQclear(result);
 }
@@ -82,12 +103,11 @@ mr_pg_pipe_run(struct mr_pipe *pipe)
         pg->is_dead = true;
         return pipe->status;
     }
-    for (int i = 0; i < pipe->count && mr_pg_is_alive(pg); i++)
-        read_one(pipe, i);
+    read_all(pipe);
     if (mr_pg_is_alive(pg))
         read_sync(pipe);
-    else if (pipe->status != MR_FENCED)
-        pipe->status = mr_pg_fail(pg, NULL, "connection lost", pipe->err);
+    else
+        blame_loss(pipe, NULL, "connection lost");
     if (!mr_pg_is_alive(pg))
         return pipe->status;
     if (!PQexitPipelineMode(pg->conn)) {
@@ -98,7 +118,7 @@ mr_pg_pipe_run(struct mr_pipe *pipe)
     if (pipe->status == MR_OK && pg->is_in_doubt)
         pipe->status = mr_err_set(pipe->err, MR_STORE_DOWN, "a commit is in doubt",
             "PostgreSQL stopped waiting for its standby", "Check the standby.");
-    if (pipe->status != MR_OK)
+    if (pipe->status != MR_OK && !pipe->keeps_transaction)
         mr_pg_rollback(pg);
     return pipe->status;
 }

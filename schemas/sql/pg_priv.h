@@ -11,8 +11,12 @@
 #include "schemas/sql/pg.h"
 #include "schemas/sql/stmt.h"
 
+struct mr_known;
+struct mr_tx;
+
 struct mr_pg {
     struct pg_conn *conn;
+    struct mr_known *known; /* statements of handlers; NULL until there is one */
     char sqlstate[6];
     unsigned prepared; /* enum mr_stmt_set */
     int limit_ms;      /* longest wait for an answer; 0: none */
@@ -44,7 +48,10 @@ struct mr_pipe {
     enum mr_stmt stmts[MR_PIPE_MAX];
     struct pg_result *results[MR_PIPE_MAX]; /* after a run; freed by mr_pg_pipe_fini */
     int count;
-    enum mr_status status; /* of the first thing that failed */
+    struct mr_tx *tx; /* what it has queued was sent before stmts[tx_at]; NULL: nothing */
+    int tx_at;
+    bool keeps_transaction; /* also when something failed */
+    enum mr_status status;  /* of the first thing that failed */
     struct mr_err *err;
 };
 
@@ -54,7 +61,7 @@ int mr_pg_pipe_add(struct mr_pipe *pipe, enum mr_stmt stmt, const struct mr_args
 /*
  * Sync, read all results, leave pipeline mode. MR_OK only after the server's answer to the
  * sync, and only if every COMMIT in it answered COMMIT. After an error that leaves the connection
- * alive, an open transaction is rolled back.
+ * alive, an open transaction is rolled back, unless the pipe keeps it.
  */
 enum mr_status mr_pg_pipe_run(struct mr_pipe *pipe) MR_MUST_CHECK;
 void mr_pg_pipe_fini(struct mr_pipe *pipe);

@@ -66,7 +66,7 @@ START_TEST(files_that_hold_no_kinds)
     refuse_load(file, NULL, file, "could not be loaded");
     refuse_load(
         rig_program("libmillrace.so"), NULL, "does not export", "millrace_worker.h");
-    refuse_load(rig_program("tests/loadable/later.so"), NULL, "version 3 of the API",
+    refuse_load(rig_program("tests/loadable/later.so"), NULL, "version 4 of the API",
         "Build it again");
 }
 END_TEST

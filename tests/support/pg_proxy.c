@@ -24,7 +24,7 @@
 
 struct shared {
     atomic_int every;
-    atomic_long commits, cuts[PG_PROXY_CUTS];
+    atomic_long commits, trips, cuts[PG_PROXY_CUTS];
 };
 
 struct pg_proxy {
@@ -122,6 +122,8 @@ cut_now(struct child *child, const struct pair *pair)
 static enum fate
 take_up(struct child *child, struct pair *pair, const uint8_t *message, size_t n)
 {
+    if (message[0] == 'S' || message[0] == 'Q')
+        atomic_fetch_add(&child->shared->trips, 1);
     if (is_commit(message, n))
         judge_commit(child, pair);
     if (pair->is_cutting && pair->cut == PG_PROXY_BEFORE_COMMIT)
@@ -389,6 +391,12 @@ int64_t
 pg_proxy_commits(const struct pg_proxy *proxy)
 {
     return atomic_load(&proxy->shared->commits);
+}
+
+int64_t
+pg_proxy_trips(const struct pg_proxy *proxy)
+{
+    return atomic_load(&proxy->shared->trips);
 }
 
 const char *

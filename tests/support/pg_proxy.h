@@ -33,6 +33,8 @@ void pg_proxy_cut_every(struct pg_proxy *proxy, int n);
 int64_t pg_proxy_count(const struct pg_proxy *proxy, enum pg_proxy_cut cut);
 /* COMMITs that came by. */
 int64_t pg_proxy_commits(const struct pg_proxy *proxy);
+/* Round trips: Syncs and simple queries that came by. */
+int64_t pg_proxy_trips(const struct pg_proxy *proxy);
 const char *pg_proxy_cut_name(enum pg_proxy_cut cut);
 
 #endif

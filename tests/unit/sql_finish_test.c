@@ -47,6 +47,16 @@ finish_of(struct mr_uuid id, uint32_t attempt)
     };
 }
 
+static enum mr_status
+finish_one(struct mr_finish *finish, struct mr_err *err)
+{
+    enum mr_status status = mr_finish_one(worker, NULL, finish, err);
+
+    if (status == MR_OK && finish->status == MR_FINISHED)
+        status = mr_finish_found(worker, finish, arena, err);
+    return status;
+}
+
 static void
 take_effect(void)
 {
@@ -70,7 +80,7 @@ START_TEST(a_result_and_its_effect_are_one)
 
     take_effect();
     ck_assert(mr_pg_in_transaction(worker));
-    ck_ok(mr_finish_one(worker, &finish, arena, &err), err);
+    ck_ok(finish_one(&finish, &err), err);
     ck_status(finish.status, MR_OK);
     ck_assert(!mr_pg_in_transaction(worker));
     ck_assert_int_eq(effects(), 1);
@@ -88,9 +98,9 @@ START_TEST(who_comes_second_has_no_effect)
     struct mr_err err = {0};
 
     first.body = mr_span("\x07", 1);
-    ck_ok(mr_finish_one(worker, &first, arena, &err), err);
+    ck_ok(finish_one(&first, &err), err);
     take_effect();
-    ck_ok(mr_finish_one(worker, &second, arena, &err), err);
+    ck_ok(finish_one(&second, &err), err);
     ck_status(second.status, MR_FINISHED);
     ck_assert_int_eq(second.found_outcome, MR_SUCCEEDED);
     ck_assert_uint_eq(second.found_attempt, 1);
@@ -111,7 +121,7 @@ START_TEST(a_cancelled_job_has_no_effect)
 
     pg_fixture_must_commit(store, &end, 1);
     take_effect();
-    ck_ok(mr_finish_one(worker, &finish, arena, &err), err);
+    ck_ok(finish_one(&finish, &err), err);
     ck_status(finish.status, MR_FINISHED);
     ck_assert_int_eq(finish.found_outcome, MR_OUT_CANCELLED);
     ck_assert(mr_span_is(finish.found_text, "by hand"));
@@ -125,7 +135,7 @@ START_TEST(a_job_that_does_not_exist)
     struct mr_err err = {0};
 
     take_effect();
-    ck_ok(mr_finish_one(worker, &finish, arena, &err), err);
+    ck_ok(finish_one(&finish, &err), err);
     ck_status(finish.status, MR_NO_JOB);
     ck_assert_int_eq(effects(), 0);
 }
@@ -143,7 +153,7 @@ START_TEST(a_commit_that_fails)
     ck_ok(
         mr_pg_run(worker, "insert into public.pair values (1), (1)", 0, NULL, NULL, &err),
         err);
-    ck_ok(mr_finish_one(worker, &finish, arena, &err), err);
+    ck_ok(finish_one(&finish, &err), err);
     ck_status(finish.status, MR_BAD_ARGUMENT);
     ck_assert_int_eq(effects(), 0);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.result"), 0);
@@ -158,10 +168,10 @@ START_TEST(a_failed_transaction_is_not_finished)
 
     take_effect();
     ck_status(mr_pg_run(worker, "select 1 / 0", 0, NULL, NULL, &err), MR_BAD_ARGUMENT);
-    ck_assert_int_ne(mr_finish_one(worker, &finish, arena, &err), MR_OK);
+    ck_assert_int_ne(finish_one(&finish, &err), MR_OK);
     ck_assert_int_eq(effects(), 0);
     ck_assert(!mr_pg_in_transaction(worker));
-    ck_ok(mr_finish_one(worker, &again, arena, &err), err);
+    ck_ok(finish_one(&again, &err), err);
     ck_status(again.status, MR_OK);
 }
 END_TEST
@@ -191,7 +201,7 @@ START_TEST(serialization_failures_are_busy)
         pg_fixture_text(side, "insert into public.effect values (7)");
     }
     pg_fixture_text(pg, "commit");
-    ck_status(mr_finish_one(worker, &finish, arena, &err), MR_BUSY);
+    ck_status(finish_one(&finish, &err), MR_BUSY);
     ck_assert(!mr_pg_in_transaction(worker));
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.result"), 0);
 }
@@ -205,7 +215,7 @@ START_TEST(settling_after_a_lost_connection)
     take_effect();
     pg_fixture_int(pg, "select count(pg_terminate_backend(pid, 5000)) from "
                        "pg_stat_activity where application_name = 'mr:worker'");
-    ck_status(mr_finish_one(worker, &finish, arena, &err), MR_STORE_DOWN);
+    ck_status(finish_one(&finish, &err), MR_STORE_DOWN);
     ck_assert(!mr_pg_is_alive(worker));
     mr_pg_close(&worker);
     worker = pg_fixture_open("mr:worker");
@@ -213,7 +223,7 @@ START_TEST(settling_after_a_lost_connection)
     ck_status(finish.status, MR_NOT_FOUND);
     ck_assert_int_eq(effects(), 0);
 
-    ck_ok(mr_finish_one(worker, &finish, arena, &err), err);
+    ck_ok(finish_one(&finish, &err), err);
     ck_status(finish.status, MR_OK);
     ck_ok(mr_finish_settle(worker, &finish, arena, &err), err);
     ck_status(finish.status, MR_OK);
@@ -244,7 +254,7 @@ START_TEST(a_batch_has_a_verdict_for_each)
     for (int i = 0; i < COUNT + 2; i++)
         list[COUNT + 1 - i] = &finishes[i];
     finishes[7].body = MR_SPAN_NONE;
-    ck_ok(mr_finish_one(worker, &finishes[7], arena, &err), err);
+    ck_ok(finish_one(&finishes[7], &err), err);
     ck_ok(mr_finish_batch(worker, list, COUNT + 2, arena, &err), err);
     for (int i = 0; i < COUNT; i++)
         ck_status(finishes[i].status, i == 7 || i == 5 ? MR_FINISHED : MR_OK);
@@ -322,6 +332,22 @@ START_TEST(a_repeated_batch_is_flushed)
 }
 END_TEST
 
+/* A standby may not have confirmed it when the connection was lost. */
+START_TEST(a_settled_commit_is_flushed)
+{
+    struct mr_finish finish = finish_of(job.id, 1);
+    struct mr_err err = {0};
+    int64_t before;
+
+    ck_ok(finish_one(&finish, &err), err);
+    before = pg_fixture_int(pg, "select pg_current_wal_flush_lsn() - '0/0'::pg_lsn");
+    ck_ok(mr_finish_settle(worker, &finish, arena, &err), err);
+    ck_status(finish.status, MR_OK);
+    ck_assert_int_gt(
+        pg_fixture_int(pg, "select pg_current_wal_flush_lsn() - '0/0'::pg_lsn"), before);
+}
+END_TEST
+
 static struct mr_job_new
 follow_up(void)
 {
@@ -353,7 +379,7 @@ START_TEST(follow_up_jobs_are_part_of_the_transaction)
     take_effect();
     ck_ok(mr_inbox_put(worker, &next, mr_span_str("w1"), &err), err);
     ck_ok(mr_inbox_put(worker, &next, mr_span_str("w1"), &err), err);
-    ck_ok(mr_finish_one(worker, &finish, arena, &err), err);
+    ck_ok(finish_one(&finish, &err), err);
     ck_assert_str_eq(
         pg_fixture_text(pg,
             "select concat_ws('|', kind, queue, payload, priority, timeout_ms, "
@@ -413,6 +439,7 @@ main(void)
     tcase_add_test(tcase, a_batch_has_a_verdict_for_each);
     tcase_add_test(tcase, a_row_that_is_held_does_not_hold_the_batch);
     tcase_add_test(tcase, a_repeated_batch_is_flushed);
+    tcase_add_test(tcase, a_settled_commit_is_flushed);
     tcase_add_test(tcase, a_batch_after_a_lost_connection);
     tcase_add_test(tcase, follow_up_jobs_are_part_of_the_transaction);
     tcase_add_test(tcase, bad_follow_up_jobs_are_refused);
