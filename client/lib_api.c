@@ -140,6 +140,7 @@ stop_thread(struct millrace *mr)
 
     MR_ASSERT(sem_init(&stop.done, 0, 0) == 0);
     mr_lib_request_give(mr, &stop);
+    mr_lib_request_await(&stop);
     zmq_threadclose(mr->thread);
     (void)sem_destroy(&stop.done);
 }
@@ -191,6 +192,7 @@ millrace_ready(struct millrace *mr, int timeout_ms, struct millrace_error *error
     if (!req)
         return no_memory(error, what);
     mr_lib_request_give(mr, req);
+    mr_lib_request_await(req);
     code = judge(req, what, error);
     mr_lib_request_free(req);
     return code;
@@ -210,24 +212,23 @@ submit(struct millrace *mr, const struct millrace_job *job, int timeout_ms,
     struct millrace_result *result, bool until_finished, struct millrace_error *error)
 {
     static const char what[] = "The job was not submitted.";
-    struct mr_lib_req *req = mr_lib_request_new(mr, MR_LIB_SUBMIT, timeout_ms);
+    struct mr_lib_req *req;
     size_t taken;
     int code;
 
     if (result)
         *result = (struct millrace_result){.outcome = 0};
-    if (!req)
-        return no_memory(error, what);
-    code = mr_lib_request_jobs(req, job, 1, &taken, until_finished, error);
-    if (!code) {
-        mr_lib_request_give(mr, req);
-        code = judge(req,
-            req->code == MILLRACE_TIMEOUT && until_finished
-                ? "The job has not ended in time."
-                : what,
-            error);
-        take_result(req, result);
-    }
+    code = mr_lib_request_submit(
+        mr, job, 1, until_finished, timeout_ms, &taken, &req, error);
+    if (code)
+        return code;
+    mr_lib_request_give(mr, req);
+    mr_lib_request_await(req);
+    code = judge(req,
+        req->code == MILLRACE_TIMEOUT && until_finished ? "The job has not ended in time."
+                                                        : what,
+        error);
+    take_result(req, result);
     mr_lib_request_free(req);
     return code;
 }
@@ -264,8 +265,7 @@ take_slice(struct slice *slice, int *codes, int *worst, struct millrace_error *e
 {
     struct mr_lib_req *req = slice->req;
 
-    while (sem_wait(&req->done) != 0)
-        MR_ASSERT(errno == EINTR);
+    mr_lib_request_await(req);
     for (uint32_t i = 0; i < req->unit_count; i++) {
         const struct mr_lib_unit *unit = &req->units[i];
         int code = unit->is_settled ? unit->code : req->code;
@@ -278,26 +278,6 @@ take_slice(struct slice *slice, int *codes, int *worst, struct millrace_error *e
     }
     mr_lib_request_free(req);
     slice->req = NULL;
-}
-
-static int
-start_slice(struct millrace *mr, struct slice *slice, const struct millrace_job *jobs,
-    size_t count, size_t *taken, int timeout_ms, struct millrace_error *error)
-{
-    int code;
-
-    *taken = 1;
-    slice->req = mr_lib_request_new(mr, MR_LIB_SUBMIT, timeout_ms);
-    if (!slice->req)
-        return no_memory(error, "Some jobs were not submitted.");
-    code = mr_lib_request_jobs(slice->req, jobs, count, taken, false, error);
-    if (code) {
-        mr_lib_request_free(slice->req);
-        slice->req = NULL;
-        return code;
-    }
-    mr_mailbox_give(mr->inbox, &slice->req->node);
-    return MILLRACE_OK;
 }
 
 int
@@ -318,8 +298,10 @@ millrace_submit_many(struct millrace *mr, const struct millrace_job *jobs, size_
         if (slice->req)
             take_slice(slice, codes, &worst, error);
         slice->begin = done;
-        code =
-            start_slice(mr, slice, jobs + done, count - done, &taken, timeout_ms, &own);
+        code = mr_lib_request_submit(
+            mr, jobs + done, count - done, false, timeout_ms, &taken, &slice->req, &own);
+        if (!code)
+            mr_lib_request_give(mr, slice->req);
         for (size_t i = 0; code && codes && i < taken; i++)
             codes[done + i] = code;
         if (code && !worst) {
@@ -349,13 +331,12 @@ wait_for(struct millrace *mr, const struct millrace_id *ids, size_t count, int t
     if (count == 0 || count > MR_ITEMS_PER_MESSAGE_MAX)
         return mr_lib_error(
             error, MILLRACE_BAD_ARGUMENT, what, "Give 1 to 4,096 ids to wait for.");
-    req = mr_lib_request_new(mr, MR_LIB_WAIT, timeout_ms);
-    if (!req || mr_lib_request_waiters(req, ids, count)) {
-        mr_lib_request_free(req);
+    req = mr_lib_request_wait(mr, ids, (uint32_t)count, timeout_ms);
+    if (!req)
         return no_memory(error, what);
-    }
     req->wants_only_a_look = only_look;
     mr_lib_request_give(mr, req);
+    mr_lib_request_await(req);
     code = judge(req, what, error);
     take_result(req, result);
     if (index)
@@ -402,15 +383,12 @@ millrace_call(struct millrace *mr, const char *method, const void *args,
         (args && mr_pack_scan(mr_span(args, args_bytes), MR_DEPTH_MAX)))
         return mr_lib_error(error, MILLRACE_BAD_ARGUMENT, what,
             "The arguments are not one msgpack map, or the name is too long.");
-    req = mr_lib_request_new(mr, MR_LIB_CALL, timeout_ms);
+    req = mr_lib_request_call(
+        mr, method, args ? mr_span(args, args_bytes) : MR_SPAN_NONE, timeout_ms);
     if (!req)
         return no_memory(error, what);
-    (void)snprintf(req->method, sizeof req->method, "%s", method);
-    if (args)
-        mr_wr_raw(&req->bytes, mr_span(args, args_bytes));
-    else
-        mr_wr_map(&req->bytes, 0);
     mr_lib_request_give(mr, req);
+    mr_lib_request_await(req);
     code = mr_lib_error(error, req->code, what, req->text);
     if (!code)
         *reply = mr_wr_take(&req->bytes, reply_bytes);
@@ -469,38 +447,34 @@ int
 millrace_submit_start(struct millrace *mr, const struct millrace_job *job, unsigned until,
     int timeout_ms, void *tag, struct millrace_error *error)
 {
-    struct mr_lib_req *req = mr_lib_request_new(mr, MR_LIB_SUBMIT, timeout_ms);
+    struct mr_lib_req *req;
     size_t taken;
-    int code;
+    int code = mr_lib_request_submit(
+        mr, job, 1, until == MILLRACE_UNTIL_FINISHED, timeout_ms, &taken, &req, error);
 
-    if (!req)
-        return no_memory(error, "Nothing was started.");
-    code =
-        mr_lib_request_jobs(req, job, 1, &taken, until == MILLRACE_UNTIL_FINISHED, error);
-    if (code) {
-        mr_lib_request_free(req);
-        return code;
-    }
-    return give(mr, req, tag, error);
+    return code ? code : give(mr, req, tag, error);
 }
 
 int
 millrace_wait_start(struct millrace *mr, const struct millrace_id *id, int timeout_ms,
     void *tag, struct millrace_error *error)
 {
-    struct mr_lib_req *req = mr_lib_request_new(mr, MR_LIB_WAIT, timeout_ms);
+    struct mr_lib_req *req = mr_lib_request_wait(mr, id, 1, timeout_ms);
 
-    if (!req || mr_lib_request_waiters(req, id, 1)) {
-        mr_lib_request_free(req);
-        return no_memory(error, "Nothing was started.");
-    }
-    return give(mr, req, tag, error);
+    return req ? give(mr, req, tag, error) : no_memory(error, "Nothing was started.");
 }
 
 int
 millrace_fd(const struct millrace *mr)
 {
     return mr_mailbox_fd(mr->completions);
+}
+
+static void
+forget(struct millrace_error *error)
+{
+    error->code = MILLRACE_OK;
+    error->what[0] = error->why[0] = error->todo[0] = '\0';
 }
 
 int
@@ -514,7 +488,9 @@ millrace_poll(struct millrace *mr, struct millrace_completion *out)
     }
     if (!req)
         return 0;
-    *out = (struct millrace_completion){.tag = req->tag, .code = req->code};
+    out->tag = req->tag;
+    out->code = req->code;
+    forget(&out->error); /* a kilobyte, which is not to be zeroed for each job */
     (void)judge(req,
         req->type == MR_LIB_SUBMIT && req->code != MILLRACE_TIMEOUT
             ? "The job was not submitted."

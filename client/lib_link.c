@@ -17,7 +17,7 @@
 #define AGAIN_US 5000000 /* a WATCH is repeated so often */
 #define SCAN_US 5000     /* deadlines are looked at no more often */
 #define POLL_MS_MAX 1000
-#define RECEIVE_MAX 256 /* messages a turn */
+#define FULL_MS_MAX 5 /* what does not wake us may have deadlines */
 
 /* ---- Small things --------------------------------------------------------------------------- */
 
@@ -48,8 +48,8 @@ mr_lib_link_backoff_us(
     return wait_us / 2 + (int64_t)(random_next(link) % (uint64_t)(wait_us / 2 + 1));
 }
 
-static void
-set_text(struct mr_lib_link *link, struct mr_span text)
+void
+mr_lib_link_say(struct mr_lib_link *link, struct mr_span text)
 {
     size_t n = mr_span_cut(text, MR_LIB_TEXT_MAX - 1).n;
 
@@ -82,22 +82,20 @@ void
 mr_lib_link_end(
     struct mr_lib_link *link, struct mr_lib_req *req, int code, struct mr_span text)
 {
-    size_t n = mr_span_cut(text, MR_LIB_TEXT_MAX - 1).n;
-
     *(req->prev ? &req->prev->next : &link->open) = req->next;
     if (req->next)
         req->next->prev = req->prev;
     mr_lib_submit_forget(link, req);
     mr_lib_watch_forget(link, req);
     req->code = code;
-    if (n) {
-        memcpy(req->text, text.p, n);
-        req->text[n] = '\0';
-    }
-    if (req->is_async)
-        mr_mailbox_give(link->mr->completions, &req->node);
-    else
+    if (text.n)
+        mr_lib_request_say(req, text);
+    if (!req->is_async) {
         (void)sem_post(&req->done);
+        return;
+    }
+    mr_mailbox_push(link->mr->completions, &req->node);
+    link->has_completed = true; /* the bell: once a turn */
 }
 
 /* What the broker's last word on it was, if that is all that is to be known. */
@@ -118,7 +116,7 @@ end_late(struct mr_lib_link *link, struct mr_lib_req *req)
 {
     char text[MR_LIB_TEXT_MAX + 64];
 
-    if (req->text[0])
+    if (req->text)
         (void)snprintf(text, sizeof text, "%s", req->text);
     else if (link->state == MR_LIB_UP)
         (void)snprintf(text, sizeof text, "%s did not answer in time%s%s",
@@ -232,8 +230,9 @@ mr_lib_link_send(struct mr_lib_link *link)
     do
         rc = zmq_send(link->socket, link->out.p, link->out.n, ZMQ_DONTWAIT);
     while (rc < 0 && errno == EINTR);
+    link->has_used = true;
     if (rc >= 0) {
-        link->said_us = now_us();
+        link->said_us = link->now_us;
         mr_wr_reset(&link->out);
     } else if (errno != EAGAIN) {
         link->fall = MR_UNREACHABLE;
@@ -330,7 +329,7 @@ on_bye(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
 
     (void)now;
     if (mr_get_bye(msg, &reason, &flags) == MR_OK)
-        set_text(link, reason);
+        mr_lib_link_say(link, reason);
     link->fall = MR_DRAINING;
 }
 
@@ -343,7 +342,7 @@ on_error(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
     if (mr_get_error(msg, &error))
         return;
     if (link->state == MR_LIB_GREETING) {
-        set_text(link, error.text);
+        mr_lib_link_say(link, error.text);
         link->fall = (int)error.code;
         if (error.code >= 300 && error.code < 400) {
             link->refusal = (int)error.code;
@@ -355,7 +354,7 @@ on_error(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
     if (call)
         mr_lib_link_end(link, call, (int)error.code, error.text);
     else if (!mr_lib_submit_on_error(link, msg->corr, &error, now))
-        set_text(link, error.text);
+        mr_lib_link_say(link, error.text);
     if (error.code == MR_NO_SESSION || (error.code >= 200 && error.code < 300))
         link->fall = (int)error.code;
 }
@@ -416,35 +415,10 @@ mr_lib_link_frame(struct mr_lib_link *link, struct mr_span frame, int64_t now)
 
     if (mr_msg_open(frame, &msg) || !handlers[msg.verb].fn)
         return;
-    link->heard_us = now;
+    link->heard_us = link->now_us = now;
     if (handlers[msg.verb].needs_session && link->state != MR_LIB_UP)
         return;
     handlers[msg.verb].fn(link, &msg, now);
-}
-
-/* False when there is nothing more. */
-static bool
-receive_one(struct mr_lib_link *link, int64_t now)
-{
-    zmq_msg_t frame;
-    bool is_alone;
-
-    (void)zmq_msg_init(&frame);
-    if (zmq_msg_recv(&frame, link->socket, ZMQ_DONTWAIT) < 0) {
-        bool again = errno == EINTR;
-
-        (void)zmq_msg_close(&frame);
-        return again;
-    }
-    is_alone = !zmq_msg_more(&frame);
-    if (is_alone)
-        mr_lib_link_frame(link, mr_span(zmq_msg_data(&frame), zmq_msg_size(&frame)), now);
-    /* Messages of more frames are not ours: swallowed to their end. */
-    while (zmq_msg_more(&frame))
-        if (zmq_msg_recv(&frame, link->socket, ZMQ_DONTWAIT) < 0 && errno != EINTR)
-            break;
-    (void)zmq_msg_close(&frame);
-    return true;
 }
 
 /* ---- The turn ----------------------------------------------------------------------------------- */
@@ -483,7 +457,7 @@ earliest(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static long
+static int
 poll_ms(const struct mr_lib_link *link, int64_t now)
 {
     int64_t due = link->next_deadline_us;
@@ -500,27 +474,14 @@ poll_ms(const struct mr_lib_link *link, int64_t now)
     }
     if (due <= now)
         return 0;
-    ms = (due - now + 999) / 1000;
-    return ms < POLL_MS_MAX ? (long)ms : POLL_MS_MAX;
-}
-
-static void
-sleep_until_due(struct mr_lib_link *link)
-{
-    zmq_pollitem_t items[] = {
-        {.fd = mr_mailbox_fd(link->mr->inbox), .events = ZMQ_POLLIN},
-        {.socket = link->socket,
-            .events = (short)(ZMQ_POLLIN | (link->out.n ? ZMQ_POLLOUT : 0))},
-        {.socket = link->monitor, .events = ZMQ_POLLIN},
-    };
-    int count = 1 + (link->socket != NULL) + (link->socket && link->monitor);
-
-    (void)zmq_poll(items, count, poll_ms(link, now_us()));
+    ms = earliest((due - now + 999) / 1000, link->is_full ? FULL_MS_MAX : POLL_MS_MAX);
+    return (int)ms;
 }
 
 void
 mr_lib_link_work(struct mr_lib_link *link, int64_t now)
 {
+    link->now_us = now;
     keep_alive(link, now);
     if (link->fall)
         fall(link, now);
@@ -532,24 +493,55 @@ mr_lib_link_work(struct mr_lib_link *link, int64_t now)
         fall(link, now);
 }
 
+/* False if there were none. */
+static bool
+take_requests(struct mr_lib_link *link)
+{
+    struct mr_node *node = mr_mailbox_take(link->mr->inbox);
+    bool was_one = node != NULL;
+
+    for (; node; node = mr_mailbox_take(link->mr->inbox))
+        mr_lib_link_admit(link, (struct mr_lib_req *)(void *)node);
+    return was_one;
+}
+
+/* Whether callers have to wake us. True if the answer has changed. */
+static bool
+set_gate(struct mr_lib_link *link)
+{
+    bool is_full = link->state == MR_LIB_UP && mr_lib_submit_is_full(link);
+
+    if (is_full == link->is_full)
+        return false;
+    link->is_full = is_full;
+    if (is_full)
+        (void)atomic_fetch_or_explicit(&link->mr->gate, 1, memory_order_acq_rel);
+    else
+        (void)atomic_fetch_and_explicit(&link->mr->gate, ~1u, memory_order_acq_rel);
+    return true;
+}
+
 static void
 turn(struct mr_lib_link *link)
 {
-    int64_t now = now_us();
-    struct mr_node *node;
+    int64_t now = link->now_us = now_us();
 
     mr_mailbox_hush(link->mr->inbox);
-    while ((node = mr_mailbox_take(link->mr->inbox)))
-        mr_lib_link_admit(link, (struct mr_lib_req *)(void *)node);
+    (void)take_requests(link);
     if (link->state == MR_LIB_DOWN && now >= link->next_try_us)
         connect_next(link, now);
-    for (int i = 0; i < RECEIVE_MAX && link->socket && !link->fall; i++)
-        if (!receive_one(link, now))
-            break;
-    mr_lib_socket_listen(link);
+    mr_lib_socket_receive(link);
+    if (link->may_break)
+        mr_lib_socket_listen(link);
     if (link->socket && link->out.n && !link->fall)
         mr_lib_link_send(link);
     mr_lib_link_work(link, now);
+    /* Those that came before the change have rung for nobody. */
+    while (set_gate(link) && take_requests(link))
+        mr_lib_link_work(link, now);
+    if (link->has_completed)
+        mr_mailbox_ring(link->mr->completions);
+    link->has_completed = false;
 }
 
 static void
@@ -571,6 +563,8 @@ mr_lib_link_run(void *argument)
 {
     struct millrace *mr = argument;
     struct mr_lib_link link = {.mr = mr,
+        .socket_fd = -1,
+        .monitor_fd = -1,
         .next_deadline_us = MR_LIB_NEVER,
         .random = mr->hash_key.k0 | 1,
         .dropped = calloc(MR_ITEMS_PER_MESSAGE_MAX, sizeof(struct mr_uuid))};
@@ -580,7 +574,7 @@ mr_lib_link_run(void *argument)
     while (!link.is_stopping) {
         turn(&link);
         if (!link.is_stopping)
-            sleep_until_due(&link);
+            mr_lib_socket_wait(&link, poll_ms(&link, now_us()));
     }
     say_bye(&link);
     while (link.open)

@@ -22,6 +22,11 @@
 #define MR_LIB_ENDPOINTS_MAX 16
 #define MR_LIB_TEXT_MAX 512
 #define MR_LIB_NEVER INT64_MAX
+/* Messages with jobs under way at a time: what gathers meanwhile is the next one. More of them
+ * if they are large. */
+#define MR_LIB_SMALL_FLIGHTS_MAX 2
+#define MR_LIB_LARGE_FLIGHTS_MAX 4
+#define MR_LIB_LARGE_JOBS 1024u
 
 struct mr_lib_req;
 struct mr_lib_flight;
@@ -31,9 +36,9 @@ struct mr_lib_unit {
     struct mr_lib_unit *next, *prev; /* in the list of those to be sent */
     struct mr_lib_req *req;
     struct mr_lib_flight *flight; /* the message that carries it; NULL: not under way */
+    struct mr_span job;           /* its encoding */
     uint32_t flight_index;
-    size_t at, bytes; /* its encoding in req->bytes */
-    int code;         /* verdict, once is_settled */
+    int code; /* the broker's last word; the verdict, once is_settled */
     bool is_listed, is_settled;
     bool was_sent;
     bool is_resent; /* answered with "later", or not at all */
@@ -47,6 +52,7 @@ struct mr_lib_waiter {
         *ask_prev; /* among those whose WATCH has to be sent */
     struct mr_lib_req *req;
     struct mr_uuid id;
+    uint64_t hash;    /* of the id */
     int64_t asked_us; /* when WATCH was sent last */
     bool is_armed;    /* false: its own submit is not acknowledged yet */
     bool is_listed, is_asking;
@@ -54,29 +60,31 @@ struct mr_lib_waiter {
 
 enum mr_lib_type { MR_LIB_READY, MR_LIB_SUBMIT, MR_LIB_WAIT, MR_LIB_CALL, MR_LIB_STOP };
 
+/* One piece of memory with its units, its waiters and what those point to behind it. */
 struct mr_lib_req {
     struct mr_node node; /* first: mailbox nodes are cast back */
     struct mr_lib_req *next, *prev;
     enum mr_lib_type type;
-    int64_t deadline_us; /* monotonic */
     bool is_async;
-    bool was_sent; /* something of it, at least once */
-    void *tag;
-    sem_t done; /* blocking calls */
+    bool was_sent;          /* something of it, at least once */
+    bool wants_only_a_look; /* fetch: WAITING is an answer */
     int code;
-    char text[MR_LIB_TEXT_MAX]; /* why, for a failure */
+    int64_t deadline_us; /* monotonic */
+    void *tag;
+    char *text; /* why, for a failure; NULL: nothing to say */
 
-    struct mr_wr bytes; /* SUBMIT: encoded jobs; CALL: args, then the reply */
-    struct mr_uuid id;  /* of an asynchronous job */
-    char queue[MR_NAME_BYTES_MAX + 1];
-    char method[MR_NAME_BYTES_MAX + 1];
+    struct mr_uuid id;    /* of an asynchronous job */
+    struct mr_span queue; /* of all its units */
     struct mr_lib_unit *units;
-    uint32_t unit_count, units_left;
     struct mr_lib_waiter *waiters;
+    uint32_t unit_count, units_left;
     uint32_t waiter_count, found; /* found: index of the waiter that ended it */
-    bool wants_only_a_look;       /* fetch: WAITING is an answer */
-    uint64_t corr;                /* CALL; 0: it has to be sent */
     struct millrace_result result;
+    sem_t done; /* blocking calls */
+
+    const char *method; /* CALL */
+    uint64_t corr;      /* 0: it has to be sent */
+    struct mr_wr bytes; /* args, then the reply */
 };
 
 /* A SUBMIT that is not acknowledged. */
@@ -92,12 +100,18 @@ enum mr_lib_state { MR_LIB_DOWN, MR_LIB_GREETING, MR_LIB_UP };
 struct mr_lib_link {
     struct millrace *mr;
     bool is_stopping;
+    bool is_full;       /* as the gate says */
+    bool has_completed; /* completions were pushed whose bell is not rung yet */
+    int64_t now_us;     /* when this turn began */
     uint64_t random;
 
     /* The connection. */
     void *socket;  /* NULL when DOWN */
     void *monitor; /* says when the connection breaks */
     unsigned monitor_count;
+    int socket_fd, monitor_fd; /* -1 when DOWN */
+    bool may_hear, may_break;  /* there may be something to be received from them */
+    bool has_used;             /* sent, and not looked since */
     enum mr_lib_state state;
     unsigned endpoint, misses; /* misses: failures in a row */
     int64_t next_try_us, greet_until_us, heard_us, said_us;
@@ -115,7 +129,10 @@ struct mr_lib_link {
     bool has_unsent_calls;
 
     /* Submits. */
-    struct mr_lib_unit *first, *last; /* to be sent */
+    struct mr_lib_unit *first,
+        *last; /* to be sent: those that were sent before come first */
+    uint32_t listed_jobs;
+    size_t listed_bytes;
     struct mr_lib_flight *flights, *flights_end;
     uint32_t flight_count, jobs_out, busy_in_a_row;
     int64_t resume_us; /* none is sent before */
@@ -141,20 +158,31 @@ struct millrace {
     uint32_t outstanding_max;
     atomic_uint_fast32_t outstanding;
     struct mr_hash_key hash_key;
+    /* Twice the number of jobs that were given to the thread; odd while it could not send
+     * another one, and need not be woken for it. */
+    _Atomic uint32_t gate;
 };
 
-/* lib_request.c: both threads. */
+/* lib_request.c: both threads. New ones are NULL if memory is out. */
 struct mr_lib_req *mr_lib_request_new(
-    struct millrace *mr, enum mr_lib_type type, int timeout_ms);
-void mr_lib_request_free(struct mr_lib_req *req);
+    const struct millrace *mr, enum mr_lib_type type, int timeout_ms);
 /* Encodes jobs[0..count), count at least 1, and stops early when a message's worth, another
  * queue or a bad job is reached; *taken says how many. A failure is about jobs[0]. */
-int mr_lib_request_jobs(struct mr_lib_req *req, const struct millrace_job *jobs,
-    size_t count, size_t *taken, bool with_waiters, struct millrace_error *error);
-int mr_lib_request_waiters(
-    struct mr_lib_req *req, const struct millrace_id *ids, size_t count);
-/* Give it away and, unless asynchronous, wait for its end. */
+int mr_lib_request_submit(const struct millrace *mr, const struct millrace_job *jobs,
+    size_t count, bool with_waiters, int timeout_ms, size_t *taken,
+    struct mr_lib_req **out, struct millrace_error *error);
+struct mr_lib_req *mr_lib_request_wait(const struct millrace *mr,
+    const struct millrace_id *ids, uint32_t count, int timeout_ms);
+/* `args` is a map or empty. */
+struct mr_lib_req *mr_lib_request_call(
+    const struct millrace *mr, const char *method, struct mr_span args, int timeout_ms);
+void mr_lib_request_free(struct mr_lib_req *req);
+/* Replaces what it has to say; empty: nothing. */
+void mr_lib_request_say(struct mr_lib_req *req, struct mr_span text);
+/* Give it away: an asynchronous one may be gone when this returns. */
 void mr_lib_request_give(struct millrace *mr, struct mr_lib_req *req);
+/* Wait for the end of one that was given and is not asynchronous. */
+void mr_lib_request_await(struct mr_lib_req *req);
 int mr_lib_error(
     struct millrace_error *error, int code, const char *what, const char *why);
 
@@ -163,6 +191,8 @@ void mr_lib_link_run(void *argument);
 /* Ends a request: takes it out of everything and hands it back. `text` may be empty. */
 void mr_lib_link_end(
     struct mr_lib_link *link, struct mr_lib_req *req, int code, struct mr_span text);
+/* Keeps what went wrong last. */
+void mr_lib_link_say(struct mr_lib_link *link, struct mr_span text);
 /* True if a message may be put into link->out now. */
 bool mr_lib_link_is_free(const struct mr_lib_link *link);
 /* Sends link->out, or keeps it until the socket takes it. */
@@ -177,15 +207,20 @@ int64_t mr_lib_link_backoff_us(
     struct mr_lib_link *link, unsigned n, int64_t base_us, int64_t cap_us);
 
 /* lib_socket.c. Open: on failure link->fall and link->text say so. Listen: has the connection
- * broken? Then link->fall. */
+ * broken? Then link->fall. Receive: a turn's worth of messages. Wait: until there may be
+ * something from the broker or in the inbox. */
 void mr_lib_socket_open(struct mr_lib_link *link, const char *endpoint);
 void mr_lib_socket_listen(struct mr_lib_link *link);
+void mr_lib_socket_receive(struct mr_lib_link *link);
+void mr_lib_socket_wait(struct mr_lib_link *link, int timeout_ms);
 void mr_lib_socket_close(struct mr_lib_link *link);
 
 /* lib_submit.c */
 void mr_lib_submit_admit(struct mr_lib_link *link, struct mr_lib_req *req);
 void mr_lib_submit_forget(struct mr_lib_link *link, struct mr_lib_req *req);
 void mr_lib_submit_flush(struct mr_lib_link *link, int64_t now_us);
+/* True if one more job could not be sent now. */
+bool mr_lib_submit_is_full(const struct mr_lib_link *link);
 void mr_lib_submit_on_ack(
     struct mr_lib_link *link, const struct mr_msg *msg, int64_t now_us);
 /* True if the error was about a SUBMIT of ours. */

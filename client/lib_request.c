@@ -7,8 +7,11 @@
 
 #include "schemas/base/clock.h"
 
-#define OPTIONS_BYTES 512 /* what a job needs besides its payload, generously */
-#define SLICE_BYTES_MAX (8u * 1024 * 1024)
+/* What the encoding of a job needs besides its names, trace and payload: 9 numbers of 9 bytes, two
+ * ids, the keys of 13 options, lengths. */
+#define JOB_BYTES 160u
+#define SLICE_BYTES_MAX (4u * 1024 * 1024)
+#define REPLY_BYTES_MAX (8u * 1024 * 1024)
 
 int
 mr_lib_error(struct millrace_error *error, int code, const char *what, const char *why)
@@ -36,21 +39,39 @@ deadline_of(const struct millrace *mr, int timeout_ms)
     return mr_clock_now().mono_us + (int64_t)timeout_ms * 1000;
 }
 
-struct mr_lib_req *
-mr_lib_request_new(struct millrace *mr, enum mr_lib_type type, int timeout_ms)
+/* With room for so many units and waiters; *tail is behind them, `bytes` long. */
+static struct mr_lib_req *
+new_request(const struct millrace *mr, enum mr_lib_type type, int timeout_ms,
+    size_t units, size_t waiters, size_t bytes, uint8_t **tail)
 {
-    struct mr_lib_req *req = calloc(1, sizeof *req);
+    size_t units_at = sizeof(struct mr_lib_req);
+    size_t waiters_at = units_at + units * sizeof(struct mr_lib_unit);
+    size_t tail_at = waiters_at + waiters * sizeof(struct mr_lib_waiter);
+    uint8_t *memory = malloc(tail_at + bytes);
+    struct mr_lib_req *req = (struct mr_lib_req *)(void *)memory;
 
     if (!req)
         return NULL;
-    if (sem_init(&req->done, 0, 0) != 0) {
-        free(req);
-        return NULL;
-    }
-    req->type = type;
-    req->deadline_us = deadline_of(mr, timeout_ms);
-    mr_wr_init(&req->bytes, SLICE_BYTES_MAX);
+    *req = (struct mr_lib_req){.type = type,
+        .deadline_us = deadline_of(mr, timeout_ms),
+        .units = (struct mr_lib_unit *)(void *)(memory + units_at),
+        .waiters = (struct mr_lib_waiter *)(void *)(memory + waiters_at)};
+    MR_ASSERT(sem_init(&req->done, 0, 0) == 0);
+    mr_wr_init(&req->bytes, REPLY_BYTES_MAX);
+    *tail = memory + tail_at;
     return req;
+}
+
+_Static_assert(sizeof(struct mr_lib_req) % _Alignof(struct mr_lib_unit) == 0 &&
+                   sizeof(struct mr_lib_unit) % _Alignof(struct mr_lib_waiter) == 0,
+    "they lie behind each other");
+
+struct mr_lib_req *
+mr_lib_request_new(const struct millrace *mr, enum mr_lib_type type, int timeout_ms)
+{
+    uint8_t *tail;
+
+    return new_request(mr, type, timeout_ms, 0, 0, 0, &tail);
 }
 
 void
@@ -61,34 +82,52 @@ mr_lib_request_free(struct mr_lib_req *req)
     millrace_result_free(&req->result);
     mr_wr_fini(&req->bytes);
     (void)sem_destroy(&req->done);
-    free(req->units);
-    free(req->waiters);
+    free(req->text);
     free(req);
+}
+
+void
+mr_lib_request_say(struct mr_lib_req *req, struct mr_span text)
+{
+    struct mr_span cut = mr_span_cut(text, MR_LIB_TEXT_MAX - 1);
+
+    free(req->text);
+    req->text = cut.n ? strndup((const char *)cut.p, cut.n) : NULL;
+}
+
+/* Jobs that could not be sent anyway do not wake the thread: it looks for them when it is told
+ * of an earlier message's end. Both sides change the gate after and before they touch the
+ * mailbox, so one of them sees the other. */
+static bool
+has_to_ring(struct millrace *mr, uint32_t jobs)
+{
+    uint32_t before =
+        atomic_fetch_add_explicit(&mr->gate, 2 * jobs, memory_order_acq_rel);
+
+    /* Enough for a large message may be sent where a small one is not. */
+    return !(before & 1) ||
+           (before / 2 + jobs) / MR_LIB_LARGE_JOBS != before / 2 / MR_LIB_LARGE_JOBS;
 }
 
 void
 mr_lib_request_give(struct millrace *mr, struct mr_lib_req *req)
 {
-    bool is_async = req->is_async;
+    uint32_t jobs = req->unit_count;
 
-    mr_mailbox_give(mr->inbox, &req->node);
+    mr_mailbox_push(mr->inbox, &req->node);
     /* From here on an asynchronous one may be gone. */
-    while (!is_async && sem_wait(&req->done) != 0)
+    if (!jobs || has_to_ring(mr, jobs))
+        mr_mailbox_ring(mr->inbox);
+}
+
+void
+mr_lib_request_await(struct mr_lib_req *req)
+{
+    while (sem_wait(&req->done) != 0)
         MR_ASSERT(errno == EINTR);
 }
 
 /* ---- Jobs ------------------------------------------------------------------------------------ */
-
-static bool
-is_name(const char *text, size_t bytes_max)
-{
-    size_t n = strlen(text);
-
-    for (size_t i = 0; i < n; i++)
-        if (text[i] <= ' ' || text[i] > '~')
-            return false;
-    return n > 0 && n <= bytes_max;
-}
 
 static const char *
 queue_of(const struct millrace_job *job)
@@ -96,52 +135,8 @@ queue_of(const struct millrace_job *job)
     return job->queue ? job->queue : MR_QUEUE_DEFAULT;
 }
 
-/* NULL if it can be sent. */
-static const char *
-flaw_of(const struct millrace_job *job)
-{
-    if (!job->kind || !is_name(job->kind, MR_NAME_BYTES_MAX))
-        return "The kind is not 1 to 64 printable characters without spaces.";
-    if (!is_name(queue_of(job), MR_NAME_BYTES_MAX))
-        return "The queue is not 1 to 64 printable characters without spaces.";
-    if (job->lane && !is_name(job->lane, MR_NAME_BYTES_MAX))
-        return "The lane is not 1 to 64 printable characters without spaces.";
-    if (job->trace && strlen(job->trace) > MR_TRACE_BYTES_MAX)
-        return "The trace is longer than 128 bytes.";
-    if (job->priority < 0 || job->priority > (int)MR_PRIORITY_MAX)
-        return "The priority is not from 0 to 9.";
-    if (job->args_bytes && !job->args)
-        return "There is a length of arguments, but no arguments.";
-    if (job->run_at_us && job->delay_ms)
-        return "Both a time and a delay are given.";
-    if (!mr_backoff_is_good(job->backoff_factor_percent, job->backoff_jitter_percent))
-        return "The backoff's factor is not from 100 to 1000 percent, or its jitter not "
-               "from 1 to 100 or MILLRACE_NO_JITTER.";
-    return NULL;
-}
-
-static int
-check_job(const struct millrace_job *job, struct millrace_error *error)
-{
-    static const char what[] = "The job was not submitted.";
-    const char *flaw = flaw_of(job);
-
-    if (flaw)
-        return mr_lib_error(error, MILLRACE_BAD_ARGUMENT, what, flaw);
-    if (job->args_bytes > MR_PAYLOAD_BYTES_MAX)
-        return mr_lib_error(
-            error, MILLRACE_TOO_BIG, what, "The arguments are larger than 1 MiB.");
-    if (mr_pack_scan(mr_span(job->args, job->args_bytes), MR_PAYLOAD_DEPTH_MAX) &&
-        job->args_bytes)
-        return mr_lib_error(error, MILLRACE_MALFORMED, what,
-            "The arguments are not one msgpack value, or nested more than 32 deep.");
-    return MILLRACE_OK;
-}
-
-_Static_assert(MILLRACE_NO_JITTER == MR_JITTER_NONE, "one number for it");
-
-static void
-encode(struct mr_wr *wr, const struct millrace_job *job)
+static struct mr_job_new
+row_of(const struct millrace_job *job)
 {
     struct mr_job_new row = {.queue = mr_span_str(queue_of(job)),
         .kind = mr_span_str(job->kind),
@@ -161,76 +156,194 @@ encode(struct mr_wr *wr, const struct millrace_job *job)
 
     memcpy(row.id.b, job->id.b, sizeof row.id.b);
     memcpy(row.redrive_of.b, job->redrive_of.b, sizeof row.redrive_of.b);
-    mr_put_submit_job(wr, &row);
+    return row;
 }
 
-/* How many of them go into one request: of the same queue, and not more than fits. */
 static size_t
-slice_of(const struct millrace_job *jobs, size_t count)
+room_of(const struct mr_job_new *row)
 {
-    size_t bytes = 0;
-    size_t n = 0;
+    return JOB_BYTES + row->kind.n + row->lane.n + row->trace.n + row->payload.n;
+}
 
-    while (n < count && n < MR_JOBS_PER_MESSAGE_MAX) {
-        bytes += jobs[n].args_bytes + OPTIONS_BYTES;
-        if (n > 0 && (bytes > SLICE_BYTES_MAX / 2 ||
-                         strcmp(queue_of(&jobs[n]), queue_of(&jobs[0])) != 0))
+static bool
+is_name(struct mr_span text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] <= ' ' || text.p[i] > '~')
+            return false;
+    return text.n > 0 && text.n <= MR_NAME_BYTES_MAX;
+}
+
+/* NULL if it can be sent. */
+static const char *
+flaw_of(const struct millrace_job *job, const struct mr_job_new *row)
+{
+    if (!is_name(row->kind))
+        return "The kind is not 1 to 64 printable characters without spaces.";
+    if (!is_name(row->queue))
+        return "The queue is not 1 to 64 printable characters without spaces.";
+    if (job->lane && !is_name(row->lane))
+        return "The lane is not 1 to 64 printable characters without spaces.";
+    if (row->trace.n > MR_TRACE_BYTES_MAX)
+        return "The trace is longer than 128 bytes.";
+    if (job->priority < 0 || job->priority > (int)MR_PRIORITY_MAX)
+        return "The priority is not from 0 to 9.";
+    if (job->args_bytes && !job->args)
+        return "There is a length of arguments, but no arguments.";
+    if (job->run_at_us && job->delay_ms)
+        return "Both a time and a delay are given.";
+    if (!mr_backoff_is_good(job->backoff_factor_percent, job->backoff_jitter_percent))
+        return "The backoff's factor is not from 100 to 1000 percent, or its jitter not "
+               "from 1 to 100 or MILLRACE_NO_JITTER.";
+    return NULL;
+}
+
+static int
+check_job(const struct millrace_job *job, const struct mr_job_new *row,
+    struct millrace_error *error)
+{
+    static const char what[] = "The job was not submitted.";
+    const char *flaw = flaw_of(job, row);
+
+    if (flaw)
+        return mr_lib_error(error, MILLRACE_BAD_ARGUMENT, what, flaw);
+    if (job->args_bytes > MR_PAYLOAD_BYTES_MAX)
+        return mr_lib_error(
+            error, MILLRACE_TOO_BIG, what, "The arguments are larger than 1 MiB.");
+    if (job->args_bytes && mr_pack_scan(row->payload, MR_PAYLOAD_DEPTH_MAX))
+        return mr_lib_error(error, MILLRACE_MALFORMED, what,
+            "The arguments are not one msgpack value, or nested more than 32 deep.");
+    return MILLRACE_OK;
+}
+
+_Static_assert(MILLRACE_NO_JITTER == MR_JITTER_NONE, "one number for it");
+
+static bool
+is_same_queue(const struct millrace_job *a, const struct millrace_job *b)
+{
+    return a->queue == b->queue || strcmp(queue_of(a), queue_of(b)) == 0;
+}
+
+/* How many of them go into one request, of which the first is good and counted in *room: of the
+ * same queue, and not more than fits. A bad one among them begins the next request, and is refused alone. */
+static size_t
+slice_of(const struct millrace_job *jobs, size_t count, size_t *room)
+{
+    size_t n = 1;
+
+    for (; n < count && n < MR_JOBS_PER_MESSAGE_MAX; n++) {
+        struct mr_job_new row = row_of(&jobs[n]);
+
+        if (*room + room_of(&row) > SLICE_BYTES_MAX ||
+            !is_same_queue(&jobs[n], &jobs[0]) || check_job(&jobs[n], &row, NULL))
             break;
-        n++;
+        *room += room_of(&row);
     }
     return n;
 }
 
-int
-mr_lib_request_jobs(struct mr_lib_req *req, const struct millrace_job *jobs, size_t count,
-    size_t *taken, bool with_waiters, struct millrace_error *error)
+static void
+init_waiter(const struct millrace *mr, struct mr_lib_req *req, uint32_t i,
+    const struct millrace_id *id)
 {
-    size_t n = slice_of(jobs, count);
-    int code = check_job(&jobs[0], error);
+    struct mr_lib_waiter *waiter = &req->waiters[i];
 
+    *waiter = (struct mr_lib_waiter){.req = req};
+    memcpy(waiter->id.b, id->b, sizeof waiter->id.b);
+    waiter->hash = mr_hash(mr->hash_key, mr_span(id->b, sizeof id->b));
+}
+
+/* Everything is large enough for them. */
+static void
+encode(struct mr_lib_req *req, const struct millrace_job *jobs, uint8_t *tail,
+    size_t tail_bytes)
+{
+    struct mr_wr wr;
+
+    mr_wr_init_fixed(&wr, tail, tail_bytes);
+    for (uint32_t i = 0; i < req->unit_count; i++) {
+        struct mr_job_new row = row_of(&jobs[i]);
+        size_t at = wr.n;
+
+        mr_put_submit_job(&wr, &row);
+        req->units[i] =
+            (struct mr_lib_unit){.req = req, .job = mr_span(tail + at, wr.n - at)};
+    }
+    if (jobs[0].queue) {
+        req->queue = mr_span(tail + wr.n, strlen(jobs[0].queue));
+        mr_wr_raw(&wr, mr_span_str(jobs[0].queue));
+    } else {
+        req->queue = mr_span(MR_QUEUE_DEFAULT, sizeof MR_QUEUE_DEFAULT - 1);
+    }
+    MR_ASSERT(wr.status == MR_OK);
+}
+
+int
+mr_lib_request_submit(const struct millrace *mr, const struct millrace_job *jobs,
+    size_t count, bool with_waiters, int timeout_ms, size_t *taken,
+    struct mr_lib_req **out, struct millrace_error *error)
+{
+    struct mr_job_new first = row_of(&jobs[0]);
+    int code = check_job(&jobs[0], &first, error);
+    struct mr_lib_req *req;
+    uint8_t *tail;
+    size_t room, n;
+
+    *out = NULL;
     *taken = 1;
     if (code)
         return code;
-    /* A bad one among them begins the next request, and is refused alone. */
-    for (size_t i = 1; i < n; i++)
-        if (check_job(&jobs[i], NULL))
-            n = i;
-    *taken = n;
-    req->units = calloc(n, sizeof *req->units);
-    req->waiters = with_waiters ? calloc(n, sizeof *req->waiters) : NULL;
-    for (size_t i = 0; req->units && i < n; i++) {
-        size_t at = req->bytes.n;
-
-        encode(&req->bytes, &jobs[i]);
-        req->units[i] =
-            (struct mr_lib_unit){.req = req, .at = at, .bytes = req->bytes.n - at};
-        if (!req->waiters)
-            continue;
-        req->waiters[i].req = req;
-        memcpy(req->waiters[i].id.b, jobs[i].id.b, sizeof jobs[i].id.b);
-    }
-    if (!req->units || (with_waiters && !req->waiters) || req->bytes.status)
+    room = room_of(&first) + first.queue.n;
+    n = slice_of(jobs, count, &room);
+    req =
+        new_request(mr, MR_LIB_SUBMIT, timeout_ms, n, with_waiters ? n : 0, room, &tail);
+    if (!req)
         return mr_lib_error(
             error, MILLRACE_NO_MEMORY, "The job was not submitted.", "No memory.");
     req->unit_count = req->units_left = (uint32_t)n;
     req->waiter_count = with_waiters ? (uint32_t)n : 0;
-    (void)snprintf(req->queue, sizeof req->queue, "%s", queue_of(&jobs[0]));
     memcpy(req->id.b, jobs[0].id.b, sizeof req->id.b);
+    encode(req, jobs, tail, room);
+    for (uint32_t i = 0; i < req->waiter_count; i++)
+        init_waiter(mr, req, i, &jobs[i].id);
+    *taken = n;
+    *out = req;
     return MILLRACE_OK;
 }
 
-int
-mr_lib_request_waiters(
-    struct mr_lib_req *req, const struct millrace_id *ids, size_t count)
+struct mr_lib_req *
+mr_lib_request_wait(const struct millrace *mr, const struct millrace_id *ids,
+    uint32_t count, int timeout_ms)
 {
-    req->waiters = calloc(count, sizeof *req->waiters);
-    if (!req->waiters)
-        return MILLRACE_NO_MEMORY;
-    for (size_t i = 0; i < count; i++) {
-        req->waiters[i].req = req;
-        memcpy(req->waiters[i].id.b, ids[i].b, sizeof ids[i].b);
-    }
-    req->waiter_count = (uint32_t)count;
+    uint8_t *tail;
+    struct mr_lib_req *req = new_request(mr, MR_LIB_WAIT, timeout_ms, 0, count, 0, &tail);
+
+    if (!req)
+        return NULL;
+    for (uint32_t i = 0; i < count; i++)
+        init_waiter(mr, req, i, &ids[i]);
+    req->waiter_count = count;
     memcpy(req->id.b, ids[0].b, sizeof req->id.b);
-    return MILLRACE_OK;
+    return req;
+}
+
+struct mr_lib_req *
+mr_lib_request_call(
+    const struct millrace *mr, const char *method, struct mr_span args, int timeout_ms)
+{
+    size_t n = strlen(method) + 1;
+    uint8_t *tail;
+    struct mr_lib_req *req = new_request(mr, MR_LIB_CALL, timeout_ms, 0, 0, n, &tail);
+
+    if (!req)
+        return NULL;
+    req->method = memcpy(tail, method, n);
+    if (args.n)
+        mr_wr_raw(&req->bytes, args);
+    else
+        mr_wr_map(&req->bytes, 0);
+    if (!req->bytes.status)
+        return req;
+    mr_lib_request_free(req);
+    return NULL;
 }

@@ -1,11 +1,13 @@
 #include "client/lib_priv.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include <zmq.h>
 
 #define HWM 64
+#define RECEIVE_MAX 256 /* messages a turn */
 
 static void
 set_option(void *socket, int option, int value)
@@ -62,6 +64,7 @@ mr_lib_socket_listen(struct mr_lib_link *link)
 {
     char event[16];
 
+    link->may_break = false;
     if (!link->monitor || zmq_recv(link->monitor, event, sizeof event, ZMQ_DONTWAIT) < 0)
         return;
     (void)snprintf(link->text, sizeof link->text, "The connection to %s was lost.",
@@ -80,6 +83,19 @@ mr_lib_socket_close(struct mr_lib_link *link)
         (void)zmq_close(link->monitor);
     link->socket = NULL;
     link->monitor = NULL;
+    link->socket_fd = link->monitor_fd = -1;
+    link->may_hear = link->may_break = false;
+}
+
+static int
+fd_of(void *socket)
+{
+    int fd = -1;
+    size_t n = sizeof fd;
+
+    if (!socket || zmq_getsockopt(socket, ZMQ_FD, &fd, &n) != 0)
+        return -1;
+    return fd;
 }
 
 void
@@ -88,9 +104,76 @@ mr_lib_socket_open(struct mr_lib_link *link, const char *endpoint)
     link->socket = socket_new(link->mr->context);
     if (link->socket)
         open_monitor(link);
+    link->socket_fd = fd_of(link->socket);
+    link->monitor_fd = fd_of(link->monitor);
+    link->may_hear = link->may_break = true; /* nobody has looked yet */
     if (link->socket && zmq_connect(link->socket, endpoint) == 0)
         return;
     link->fall = MR_UNREACHABLE;
     (void)snprintf(
         link->text, sizeof link->text, "%s: %s.", endpoint, zmq_strerror(errno));
+}
+
+/* False when there is nothing more. */
+static bool
+receive_one(struct mr_lib_link *link)
+{
+    zmq_msg_t frame;
+    bool is_alone;
+
+    (void)zmq_msg_init(&frame);
+    if (zmq_msg_recv(&frame, link->socket, ZMQ_DONTWAIT) < 0) {
+        bool again = errno == EINTR;
+
+        (void)zmq_msg_close(&frame);
+        return again;
+    }
+    is_alone = !zmq_msg_more(&frame);
+    if (is_alone)
+        mr_lib_link_frame(
+            link, mr_span(zmq_msg_data(&frame), zmq_msg_size(&frame)), link->now_us);
+    /* Messages of more frames are not ours: swallowed to their end. */
+    while (zmq_msg_more(&frame))
+        if (zmq_msg_recv(&frame, link->socket, ZMQ_DONTWAIT) < 0 && errno != EINTR)
+            break;
+    (void)zmq_msg_close(&frame);
+    return true;
+}
+
+/* What is more than a turn's worth is left to the next one. */
+void
+mr_lib_socket_receive(struct mr_lib_link *link)
+{
+    for (int i = 0; i < RECEIVE_MAX && link->may_hear && link->socket && !link->fall; i++)
+        link->may_hear = receive_one(link);
+}
+
+/* The descriptor of a socket only tells of changes, and to send is to take note of them: then one
+ * has to look. */
+static void
+look(struct mr_lib_link *link)
+{
+    int events = 0;
+    size_t n = sizeof events;
+
+    if (!link->has_used || !link->socket || link->may_hear)
+        return;
+    link->has_used = false;
+    if (zmq_getsockopt(link->socket, ZMQ_EVENTS, &events, &n) == 0)
+        link->may_hear = events & (ZMQ_POLLIN | (link->out.n ? ZMQ_POLLOUT : 0));
+}
+
+void
+mr_lib_socket_wait(struct mr_lib_link *link, int timeout_ms)
+{
+    struct pollfd polls[] = {{.fd = mr_mailbox_fd(link->mr->inbox), .events = POLLIN},
+        {.fd = link->socket_fd, .events = POLLIN},
+        {.fd = link->monitor_fd, .events = POLLIN}};
+
+    look(link);
+    if (link->may_hear || link->may_break)
+        return;
+    (void)poll(polls, sizeof polls / sizeof *polls, timeout_ms);
+    link->may_hear = polls[1].revents != 0;
+    link->may_break = polls[2].revents != 0;
 }

@@ -5,14 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL_FLIGHTS_MAX                                                                \
-    2 /* under way at a time: what gathers meanwhile is the next one */
-#define LARGE_FLIGHTS_MAX 4
-#define LARGE_JOBS 1024
 #define BUSY_BASE_US 20000
 #define BUSY_CAP_US 2000000
 
 /* ---- The list of jobs to be sent ------------------------------------------------------------- */
+
+static void
+count_in(struct mr_lib_link *link, struct mr_lib_unit *unit)
+{
+    unit->is_listed = true;
+    link->listed_jobs++;
+    link->listed_bytes += unit->job.n;
+}
 
 static void
 append(struct mr_lib_link *link, struct mr_lib_unit *unit)
@@ -21,7 +25,7 @@ append(struct mr_lib_link *link, struct mr_lib_unit *unit)
     unit->prev = link->last;
     *(link->last ? &link->last->next : &link->first) = unit;
     link->last = unit;
-    unit->is_listed = true;
+    count_in(link, unit);
 }
 
 static void
@@ -31,7 +35,7 @@ prepend(struct mr_lib_link *link, struct mr_lib_unit *unit)
     unit->next = link->first;
     *(link->first ? &link->first->prev : &link->last) = unit;
     link->first = unit;
-    unit->is_listed = true;
+    count_in(link, unit);
 }
 
 static void
@@ -42,6 +46,8 @@ unlist(struct mr_lib_link *link, struct mr_lib_unit *unit)
     *(unit->prev ? &unit->prev->next : &link->first) = unit->next;
     *(unit->next ? &unit->next->prev : &link->last) = unit->prev;
     unit->is_listed = false;
+    link->listed_jobs--;
+    link->listed_bytes -= unit->job.n;
 }
 
 void
@@ -66,64 +72,80 @@ mr_lib_submit_forget(struct mr_lib_link *link, struct mr_lib_req *req)
 
 /* ---- Send ------------------------------------------------------------------------------------- */
 
-/* How many from the head of the list go into one message. */
+/* How many jobs a message may have now. */
 static uint32_t
-gather(const struct mr_lib_link *link, bool *is_large)
+room_of(const struct mr_lib_link *link)
 {
-    const struct mr_lib_req *head = link->first->req;
     uint32_t room = link->window_jobs - link->jobs_out;
+
+    return room < MR_JOBS_PER_MESSAGE_MAX ? room : MR_JOBS_PER_MESSAGE_MAX;
+}
+
+/* May `unit` travel with `head`, the first one? */
+static bool
+goes_with(const struct mr_lib_unit *unit, const struct mr_lib_unit *head)
+{
+    const struct mr_lib_req *a = unit->req, *b = head->req;
+
+    return a == b || ((a->queue.p == b->queue.p || mr_span_eq(a->queue, b->queue)) &&
+                         !a->waiter_count == !b->waiter_count);
+}
+
+/* Whether the next message is one of the large ones, of which there may be more. */
+static bool
+is_large(const struct mr_lib_link *link)
+{
+    uint32_t room = room_of(link), n = 0;
     size_t bytes = 0;
-    uint32_t n = 0;
 
-    if (room > MR_JOBS_PER_MESSAGE_MAX)
-        room = MR_JOBS_PER_MESSAGE_MAX;
-    *is_large = false;
-    for (const struct mr_lib_unit *unit = link->first; unit && n < room;
-         unit = unit->next) {
-        const struct mr_lib_req *req = unit->req;
-
-        if (req != head && (strcmp(req->queue, head->queue) != 0 ||
-                               !req->waiter_count != !head->waiter_count))
-            break;
-        bytes += unit->bytes;
-        if (n > 0 && bytes > MR_MESSAGE_BYTES_GOAL) {
-            *is_large = true;
-            break;
-        }
-        n++;
+    if (link->listed_jobs < MR_LIB_LARGE_JOBS &&
+        link->listed_bytes <= MR_MESSAGE_BYTES_GOAL)
+        return false;
+    for (const struct mr_lib_unit *unit = link->first;
+         unit && n < room && goes_with(unit, link->first); unit = unit->next) {
+        bytes += unit->job.n;
+        if (++n >= MR_LIB_LARGE_JOBS || (n > 1 && bytes > MR_MESSAGE_BYTES_GOAL))
+            return true;
     }
-    *is_large = *is_large || n >= LARGE_JOBS;
-    return n;
+    return false;
 }
 
-static uint32_t
-flags_of(const struct mr_lib_link *link, uint32_t count)
+static bool
+has_room(const struct mr_lib_link *link)
 {
-    uint32_t flags = link->first->req->waiter_count ? MR_SUBMIT_WATCH : 0;
-    const struct mr_lib_unit *unit = link->first;
-
-    for (uint32_t i = 0; i < count; i++, unit = unit->next)
-        if (unit->was_sent)
-            flags |= MR_SUBMIT_RESENT;
-    return flags;
+    return link->jobs_out < link->window_jobs &&
+           (link->flight_count < MR_LIB_SMALL_FLIGHTS_MAX ||
+               (link->flight_count < MR_LIB_LARGE_FLIGHTS_MAX && is_large(link)));
 }
 
+bool
+mr_lib_submit_is_full(const struct mr_lib_link *link)
+{
+    return link->first || link->flight_count >= MR_LIB_SMALL_FLIGHTS_MAX ||
+           link->jobs_out >= link->window_jobs;
+}
+
+/* As many as fit from the head of the list. */
 static void
-take_off(struct mr_lib_link *link, struct mr_lib_flight *flight)
+take_off(struct mr_lib_link *link, struct mr_lib_flight *flight, uint32_t room)
 {
+    struct mr_lib_unit *head = link->first, *unit;
     struct mr_wr *wr = &link->out;
-    size_t mark = mr_put_submit_open(wr, flight->corr,
-        mr_span_str(link->first->req->queue), flags_of(link, flight->count));
+    /* If any of them was sent before, so was the first. */
+    uint32_t flags = (head->req->waiter_count ? MR_SUBMIT_WATCH : 0) |
+                     (head->was_sent ? MR_SUBMIT_RESENT : 0);
+    size_t mark = mr_put_submit_open(wr, flight->corr, head->req->queue, flags);
+    size_t begin = wr->n;
 
-    for (uint32_t i = 0; i < flight->count; i++) {
-        struct mr_lib_unit *unit = link->first;
-
-        mr_wr_raw(wr, mr_span(unit->req->bytes.p + unit->at, unit->bytes));
+    while ((unit = link->first) && flight->count < room && goes_with(unit, head) &&
+           (unit == head || wr->n - begin + unit->job.n <= MR_MESSAGE_BYTES_GOAL)) {
+        mr_wr_raw(wr, unit->job);
         unlist(link, unit);
         unit->flight = flight;
-        unit->flight_index = i;
+        unit->flight_index = flight->count;
+        unit->code = MR_OK; /* unless the answer says otherwise */
         unit->was_sent = unit->req->was_sent = true;
-        flight->units[i] = unit;
+        flight->units[flight->count++] = unit;
     }
     mr_put_submit_close(wr, mark, flight->count);
     *(link->flights_end ? &link->flights_end->next : &link->flights) = flight;
@@ -137,21 +159,19 @@ void
 mr_lib_submit_flush(struct mr_lib_link *link, int64_t now_us)
 {
     while (link->first && mr_lib_link_is_free(link) && now_us >= link->resume_us &&
-           link->jobs_out < link->window_jobs) {
+           has_room(link)) {
         struct mr_lib_flight *flight;
-        bool is_large;
-        uint32_t count = gather(link, &is_large);
+        uint32_t room = room_of(link);
 
-        if (link->flight_count >= (is_large ? LARGE_FLIGHTS_MAX : SMALL_FLIGHTS_MAX))
-            return;
-        flight = calloc(1, sizeof *flight + count * sizeof flight->units[0]);
+        if (room > link->listed_jobs)
+            room = link->listed_jobs;
+        flight = malloc(sizeof *flight + room * sizeof flight->units[0]);
         if (!flight) {
             link->fall = MR_NO_MEMORY;
             return;
         }
-        flight->corr = ++link->corr;
-        flight->count = count;
-        take_off(link, flight);
+        *flight = (struct mr_lib_flight){.corr = ++link->corr};
+        take_off(link, flight, room);
     }
 }
 
@@ -224,11 +244,12 @@ put_back(struct mr_lib_link *link, struct mr_lib_flight *flight)
     }
 }
 
-/* Every unit's code is set. Frees the flight. */
+/* Every unit's code is set; those of `some` may change. Frees the flight. */
 static void
-land(struct mr_lib_link *link, struct mr_lib_flight *flight)
+land(struct mr_lib_link *link, struct mr_lib_flight *flight, bool some)
 {
-    put_back(link, flight);
+    if (some)
+        put_back(link, flight);
     for (uint32_t i = 0; i < flight->count; i++) {
         struct mr_lib_unit *unit = flight->units[i];
 
@@ -251,16 +272,6 @@ pause_sending(struct mr_lib_link *link, int64_t now_us, uint32_t hint_ms)
     link->resume_us = now_us + wait_us;
 }
 
-static void
-keep_text(char out[MR_LIB_TEXT_MAX], struct mr_span text)
-{
-    size_t n = mr_span_cut(text, MR_LIB_TEXT_MAX - 1).n;
-
-    if (n)
-        memcpy(out, text.p, n);
-    out[n] = '\0';
-}
-
 /* False if the ACK does not fit what it answers. */
 static bool
 read_verdicts(struct mr_lib_link *link, struct mr_ack *ack, struct mr_lib_flight *flight,
@@ -275,13 +286,13 @@ read_verdicts(struct mr_lib_link *link, struct mr_ack *ack, struct mr_lib_flight
         unit = flight->units[verdict.index];
         if (is_to_be_repeated((int)verdict.code)) {
             ++*busy;
-            keep_text(link->text, verdict.text);
+            mr_lib_link_say(link, verdict.text);
         }
         if (!unit)
             continue;
         unit->code = (int)verdict.code;
         if (!is_durable(unit->code))
-            keep_text(unit->req->text, verdict.text);
+            mr_lib_request_say(unit->req, verdict.text);
     }
     return ack->count == flight->count;
 }
@@ -303,22 +314,21 @@ mr_lib_submit_on_ack(struct mr_lib_link *link, const struct mr_msg *msg, int64_t
 {
     struct mr_lib_flight *flight = take_flight(link, msg->corr);
     struct mr_ack ack = {.count = 0};
+    bool is_lost = false;
     uint32_t busy = 0;
 
     if (!flight)
         return;
-    for (uint32_t i = 0; i < flight->count; i++)
-        if (flight->units[i])
-            flight->units[i]->code = MR_OK;
     if (mr_get_ack(msg, &ack) || !read_verdicts(link, &ack, flight, &busy)) {
         lose(flight);
+        is_lost = true;
         link->fall = MR_MALFORMED;
     }
     if (busy < flight->count)
         link->busy_in_a_row = 0; /* full, but it goes on */
     if (busy)
         pause_sending(link, now_us, ack.retry_after_ms);
-    land(link, flight);
+    land(link, flight, busy || is_lost);
 }
 
 bool
@@ -326,6 +336,7 @@ mr_lib_submit_on_error(
     struct mr_lib_link *link, uint64_t corr, const struct mr_error *error, int64_t now_us)
 {
     struct mr_lib_flight *flight = take_flight(link, corr);
+    bool is_again = is_to_be_repeated((int)error->code);
 
     if (!flight)
         return false;
@@ -333,13 +344,13 @@ mr_lib_submit_on_error(
         if (!flight->units[i])
             continue;
         flight->units[i]->code = (int)error->code;
-        keep_text(flight->units[i]->req->text, error->text);
+        mr_lib_request_say(flight->units[i]->req, error->text);
     }
-    if (is_to_be_repeated((int)error->code)) {
-        keep_text(link->text, error->text);
+    if (is_again) {
+        mr_lib_link_say(link, error->text);
         pause_sending(link, now_us, error->retry_after_ms);
     }
-    land(link, flight);
+    land(link, flight, is_again);
     return true;
 }
 
@@ -351,6 +362,6 @@ mr_lib_submit_restart(struct mr_lib_link *link)
         struct mr_lib_flight *flight = take_flight(link, link->flights_end->corr);
 
         lose(flight);
-        land(link, flight);
+        land(link, flight, true);
     }
 }

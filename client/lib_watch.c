@@ -8,11 +8,15 @@
 
 /* ---- The table of ids that somebody waits for ------------------------------------------------- */
 
-static struct mr_lib_waiter **
-bucket_of(const struct mr_lib_link *link, const struct mr_uuid *id)
+static uint64_t
+hash_of(const struct mr_lib_link *link, const struct mr_uuid *id)
 {
-    uint64_t hash = mr_hash(link->mr->hash_key, mr_span(id->b, sizeof id->b));
+    return mr_hash(link->mr->hash_key, mr_span(id->b, sizeof id->b));
+}
 
+static struct mr_lib_waiter **
+bucket_of(const struct mr_lib_link *link, uint64_t hash)
+{
     return &link->buckets[hash & (link->bucket_count - 1)];
 }
 
@@ -31,7 +35,7 @@ grow(struct mr_lib_link *link)
     for (uint32_t i = 0; i < old_count; i++) {
         while (old[i]) {
             struct mr_lib_waiter *waiter = old[i];
-            struct mr_lib_waiter **bucket = bucket_of(link, &waiter->id);
+            struct mr_lib_waiter **bucket = bucket_of(link, waiter->hash);
 
             old[i] = waiter->next;
             waiter->next = *bucket;
@@ -45,7 +49,7 @@ grow(struct mr_lib_link *link)
 static void
 remove_waiter(struct mr_lib_link *link, struct mr_lib_waiter *waiter)
 {
-    struct mr_lib_waiter **at = bucket_of(link, &waiter->id);
+    struct mr_lib_waiter **at = bucket_of(link, waiter->hash);
 
     while (*at != waiter)
         at = &(*at)->next;
@@ -57,7 +61,8 @@ remove_waiter(struct mr_lib_link *link, struct mr_lib_waiter *waiter)
 static bool
 is_waited_for(const struct mr_lib_link *link, const struct mr_uuid *id)
 {
-    for (const struct mr_lib_waiter *w = *bucket_of(link, id); w; w = w->next)
+    for (const struct mr_lib_waiter *w = *bucket_of(link, hash_of(link, id)); w;
+         w = w->next)
         if (mr_uuid_eq(w->id, *id))
             return true;
     return false;
@@ -98,7 +103,7 @@ mr_lib_watch_admit(struct mr_lib_link *link, struct mr_lib_req *req)
 
         if (link->waiter_count >= link->bucket_count && !grow(link))
             return false;
-        bucket = bucket_of(link, &waiter->id);
+        bucket = bucket_of(link, waiter->hash);
         waiter->next = *bucket;
         *bucket = waiter;
         waiter->is_listed = true;
@@ -228,12 +233,12 @@ finish(struct mr_lib_link *link, struct mr_lib_req *req, const struct mr_event *
 
 /* The next waiter that this event ends; NULL if there is none (any more). */
 static struct mr_lib_waiter *
-find(const struct mr_lib_link *link, const struct mr_event *event)
+find(const struct mr_lib_link *link, const struct mr_event *event, uint64_t hash)
 {
-    struct mr_lib_waiter *w = link->bucket_count ? *bucket_of(link, &event->id) : NULL;
+    struct mr_lib_waiter *w = link->bucket_count ? *bucket_of(link, hash) : NULL;
 
     for (; w; w = w->next) {
-        if (!mr_uuid_eq(w->id, event->id))
+        if (w->hash != hash || !mr_uuid_eq(w->id, event->id))
             continue;
         if (event->type == MR_EVENT_FINISHED ||
             (event->type == MR_EVENT_NO_JOB && w->is_armed) ||
@@ -246,9 +251,10 @@ find(const struct mr_lib_link *link, const struct mr_event *event)
 static void
 on_one(struct mr_lib_link *link, const struct mr_event *event)
 {
+    uint64_t hash = hash_of(link, &event->id);
     struct mr_lib_waiter *waiter;
 
-    while ((waiter = find(link, event))) {
+    while ((waiter = find(link, event, hash))) {
         struct mr_lib_req *req = waiter->req;
 
         req->found = (uint32_t)(waiter - req->waiters);

@@ -33,32 +33,37 @@ id_of(uint8_t n)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static bool
-fill_submit(struct mr_lib_req *req, uint8_t how)
+static struct mr_lib_req *
+new_submit(uint8_t how)
 {
     struct millrace_job jobs[3];
     size_t count = 1 + how % 3, taken;
+    struct mr_lib_req *req;
 
     for (size_t i = 0; i < count; i++)
         jobs[i] = (struct millrace_job){
             .id = id_of((uint8_t)(how + i)), .kind = "k", .priority = 4};
-    return mr_lib_request_jobs(req, jobs, count, &taken, how & 8, NULL) == MILLRACE_OK;
+    MR_ASSERT(mr_lib_request_submit(&world.mr, jobs, count, how & 8, 1000, &taken, &req,
+                  NULL) == MILLRACE_OK);
+    return req;
 }
 
-static bool
-fill(struct mr_lib_req *req, uint8_t how)
+static struct mr_lib_req *
+new_of(enum mr_lib_type type, uint8_t how)
 {
     struct millrace_id ids[2] = {id_of(how), id_of((uint8_t)(how + 1))};
+    struct mr_lib_req *req;
 
-    if (req->type == MR_LIB_SUBMIT)
-        return fill_submit(req, how);
-    if (req->type == MR_LIB_WAIT) {
-        req->wants_only_a_look = how & 16;
-        return mr_lib_request_waiters(req, ids, 1 + how % 2) == MILLRACE_OK;
-    }
-    memcpy(req->method, "stats", sizeof "stats");
-    mr_wr_nil(&req->bytes);
-    return true;
+    if (type == MR_LIB_SUBMIT)
+        return new_submit(how);
+    if (type == MR_LIB_CALL)
+        return mr_lib_request_call(&world.mr, "stats", MR_SPAN_NONE, 1000);
+    if (type == MR_LIB_READY)
+        return mr_lib_request_new(&world.mr, type, 1000);
+    req = mr_lib_request_wait(&world.mr, ids, 1 + how % 2, 1000);
+    MR_ASSERT(req);
+    req->wants_only_a_look = how & 16;
+    return req;
 }
 
 static void
@@ -73,8 +78,8 @@ step_request(struct fuzz_in *in)
         at++;
     if (at == REQS)
         return;
-    world.reqs[at] = mr_lib_request_new(&world.mr, types[how >> 6], 1000);
-    MR_ASSERT(world.reqs[at] && fill(world.reqs[at], how));
+    world.reqs[at] = new_of(types[how >> 6], how);
+    MR_ASSERT(world.reqs[at]);
     world.reqs[at]->deadline_us = world.now_us + (how & 32 ? 3000 : 9000000);
     mr_lib_link_admit(&world.link, world.reqs[at]);
 }

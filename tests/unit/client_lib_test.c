@@ -187,6 +187,97 @@ START_TEST(one_message_for_what_gathered)
 }
 END_TEST
 
+/* Two small messages are under way: the first one's corr is for the caller to answer later. */
+static uint64_t
+fill_the_way(void)
+{
+    uint64_t corr;
+
+    script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
+    script_expect(MR_SUBMIT);
+    corr = script.msg.corr;
+    script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
+    script_expect(MR_SUBMIT);
+    return corr;
+}
+
+START_TEST(what_gathers_on_the_way_is_the_next_message)
+{
+    uint64_t first = fill_the_way();
+
+    for (int i = 0; i < 300; i++)
+        script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
+    ck_assert(!script_expect_within(MR_SUBMIT, SCRIPT_NOTHING_MS));
+    script.msg.corr = first;
+    script_ack_one(MR_OK);
+    script_expect(MR_SUBMIT);
+    ck_assert_uint_eq(script_submit_in_hand().jobs, 300);
+    script_expect_code(0);
+}
+END_TEST
+
+/* Enough for a large message does not wait for the small ones. */
+START_TEST(large_messages_overtake_nothing_and_wait_for_nobody)
+{
+    uint32_t got = 0;
+
+    (void)fill_the_way();
+    for (int i = 0; i < 3000; i++)
+        script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
+    while (got < 1024) {
+        script_expect(MR_SUBMIT);
+        ck_assert_uint_ge(script_submit_in_hand().jobs, 1024);
+        got += script_submit_in_hand().jobs;
+    }
+}
+END_TEST
+
+/* Nothing wakes the thread for a job that it could not send. */
+START_TEST(deadlines_hold_while_the_way_is_full)
+{
+    (void)fill_the_way();
+    script_start("test.noop", MILLRACE_UNTIL_DURABLE, 100);
+    script_expect_code(MILLRACE_BUSY);
+}
+END_TEST
+
+/* Else it would see a job only when a heartbeat wakes it. */
+START_TEST(the_thread_is_woken_again_when_the_way_is_free)
+{
+    enum { ROUNDS = 50 };
+    uint64_t first = fill_the_way(), second = script.msg.corr;
+
+    script.msg.corr = first;
+    script_ack_one(MR_OK);
+    script.msg.corr = second;
+    script_ack_one(MR_OK);
+    script_expect_code(0);
+    script_expect_code(0);
+    script.pings = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
+        script_expect(MR_SUBMIT);
+        script_ack_one(MR_OK);
+        script_expect_code(0);
+    }
+    ck_assert_int_lt(script.pings, ROUNDS / 2);
+}
+END_TEST
+
+START_TEST(calls_need_not_wait_for_jobs)
+{
+    uint64_t first = fill_the_way();
+    struct millrace_job job;
+
+    millrace_job_init(&job, "test.noop");
+    ck_assert_int_eq(millrace_wait_start(script.mr, &job.id, 0, &job, &script.error), 0);
+    script_expect(MR_WATCH);
+    script.msg.corr = first;
+    script_ack_one(MR_OK);
+    script_expect_code(0);
+}
+END_TEST
+
 START_TEST(queues_do_not_share_a_message)
 {
     struct millrace_job job;
@@ -510,6 +601,11 @@ main(void)
     tcase_add_test(with, silence_is_a_lost_connection_too);
     tcase_add_test(with, no_session_means_hello_again);
     tcase_add_test(with, one_message_for_what_gathered);
+    tcase_add_test(with, what_gathers_on_the_way_is_the_next_message);
+    tcase_add_test(with, large_messages_overtake_nothing_and_wait_for_nobody);
+    tcase_add_test(with, deadlines_hold_while_the_way_is_full);
+    tcase_add_test(with, calls_need_not_wait_for_jobs);
+    tcase_add_test(with, the_thread_is_woken_again_when_the_way_is_free);
     tcase_add_test(with, queues_do_not_share_a_message);
     tcase_add_test(with, the_window_is_kept);
     tcase_add_test(with, bad_jobs_are_refused_before_they_are_sent);
