@@ -33,6 +33,7 @@ START_TEST(a_ratio_above_twice_its_limit_is_red)
     ck_assert_int_eq(judge("latency", "start_ratio", 6.6), MR_BENCH_SHORT);
     ck_assert_int_eq(judge("latency", "start_ratio", 6.7), MR_BENCH_RED);
     ck_assert_int_eq(judge("alloc", "allocs_per_job", 0), MR_BENCH_HOLDS);
+    ck_assert_int_eq(judge("alloc", "allocs_per_job", 0.005), MR_BENCH_HOLDS);
     ck_assert_int_eq(judge("alloc", "allocs_per_job", 0.5), MR_BENCH_RED);
 }
 END_TEST
