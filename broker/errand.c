@@ -233,16 +233,6 @@ on_find(struct mr_errand *errand, struct mr_task *task)
     give_back(&errand->finds, task);
 }
 
-static const struct mr_stored_job *
-find_job(const struct mr_task *task, struct mr_uuid id)
-{
-    for (uint32_t i = 0; i < task->job_count; i++) {
-        if (mr_uuid_eq(task->jobs[i].job.id, id))
-            return &task->jobs[i];
-    }
-    return NULL;
-}
-
 static void
 on_read(struct mr_errand *errand, struct mr_task *task)
 {
@@ -251,9 +241,14 @@ on_read(struct mr_errand *errand, struct mr_task *task)
     errand->reads.is_away = false;
     if (task->status)
         give_up(broker, task);
-    for (uint32_t i = 0; task->status == MR_OK && i < task->id_count; i++)
-        mr_core_read_back(
-            broker->core, broker->now, task->ids[i], find_job(task, task->ids[i]));
+    for (uint32_t i = 0; task->status == MR_OK && i < task->id_count; i++) {
+        const struct mr_stored_job *job = mr_task_find_job(task, task->ids[i]);
+
+        if (!job && task->has_more)
+            mr_errand_read(errand, task->ids[i]);
+        else
+            mr_core_read_back(broker->core, broker->now, task->ids[i], job);
+    }
     give_back(&errand->reads, task);
 }
 

@@ -24,8 +24,8 @@ static const struct {
     [MR_TASK_FIND] = {.ids = MR_TASK_IDS_MAX,
         .founds = MR_TASK_IDS_MAX,
         .bytes_max = LOOK_BYTES_MAX},
-    [MR_TASK_READ] = {.ids = MR_TASK_IDS_MAX,
-        .jobs = MR_TASK_IDS_MAX,
+    [MR_TASK_READ] = {.ids = MR_READ_IDS_MAX,
+        .jobs = MR_READ_IDS_MAX,
         .bytes_max = LOOK_BYTES_MAX},
     [MR_TASK_SWEEP] = {.jobs = MR_SWEEP_ROWS_MAX, .bytes_max = COLD_BYTES_MAX},
     [MR_TASK_LOAD] = {.jobs = MR_LOAD_ROWS_MAX, .bytes_max = COLD_BYTES_MAX},
@@ -200,4 +200,29 @@ mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job)
     copy->submitted_by = MR_SPAN_NONE; /* nobody asks for it any more */
     task->job_count++;
     return true;
+}
+
+static int
+compare_jobs(const void *a, const void *b)
+{
+    const struct mr_stored_job *x = a, *y = b;
+
+    return memcmp(x->job.id.b, y->job.id.b, sizeof x->job.id.b);
+}
+
+void
+mr_task_sort_jobs(struct mr_task *task)
+{
+    if (task->job_count)
+        qsort(task->jobs, task->job_count, sizeof *task->jobs, compare_jobs);
+}
+
+const struct mr_stored_job *
+mr_task_find_job(const struct mr_task *task, struct mr_uuid id)
+{
+    struct mr_stored_job key = {.job.id = id};
+
+    if (!task->job_count)
+        return NULL;
+    return bsearch(&key, task->jobs, task->job_count, sizeof *task->jobs, compare_jobs);
 }

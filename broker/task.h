@@ -17,6 +17,8 @@
 #define MR_BATCH_ROWS_MAX 4000u
 #define MR_BATCH_BYTES_GOAL (8u * 1024 * 1024)
 #define MR_TASK_IDS_MAX 64u /* bounds what a look-up can bring back: 1 MiB each */
+#define MR_READ_IDS_MAX                                                                  \
+    2048u /* what comes back is bounded by bytes: MR_BATCH_BYTES_GOAL */
 #define MR_LOAD_ROWS_MAX                                                                 \
     4000u /* ids looked at, jobs without payload: commits wait so long */
 #define MR_SWEEP_ROWS_MAX 1000u
@@ -72,7 +74,8 @@ struct mr_task {
     struct mr_stored_job *jobs; /* READ, SWEEP, LOAD: out */
     uint32_t job_count, jobs_taken;
     struct mr_uuid after; /* LOAD: in, and out for the next one */
-    bool has_more;        /* LOAD, SWEEP: out */
+    bool has_more;        /* LOAD, SWEEP: out; READ: those that are not in jobs were not
+                             looked at, or are gone: ask again */
 
     uint32_t peer; /* cold ones: who asked, in which conversation */
     uint64_t nonce, corr;
@@ -110,5 +113,10 @@ bool mr_task_add_id(struct mr_task *task, struct mr_uuid id) MR_MUST_CHECK;
 /* Copies of what the store hands out during a call; false when there is no room. */
 bool mr_task_add_found(struct mr_task *task, const struct mr_found *found) MR_MUST_CHECK;
 bool mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job) MR_MUST_CHECK;
+
+/* By id; then one of them can be found. NULL: it is not there. */
+void mr_task_sort_jobs(struct mr_task *task);
+const struct mr_stored_job *mr_task_find_job(
+    const struct mr_task *task, struct mr_uuid id);
 
 #endif

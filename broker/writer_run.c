@@ -21,6 +21,17 @@ take_job(void *context, const struct mr_stored_job *job)
     return !taking->is_full;
 }
 
+/* As many as fit into a batch's bytes, one at least: the rest is asked for again. */
+static bool
+take_read(void *context, const struct mr_stored_job *job)
+{
+    struct taking *taking = context;
+
+    taking->is_full = !mr_task_add_job(taking->task, job);
+    taking->task->has_more = mr_arena_used(taking->task->arena) > MR_BATCH_BYTES_GOAL;
+    return !taking->is_full && !taking->task->has_more;
+}
+
 static bool
 take_found(void *context, const struct mr_found *found)
 {
@@ -64,8 +75,10 @@ run_read(struct mr_store *store, struct mr_task *task)
 {
     struct taking taking = {.task = task};
     enum mr_status status =
-        mr_store_read(store, task->ids, task->id_count, take_job, &taking, &task->err);
+        mr_store_read(store, task->ids, task->id_count, take_read, &taking, &task->err);
 
+    if (status == MR_OK)
+        mr_task_sort_jobs(task);
     return judge(status, &taking, &task->err);
 }
 

@@ -97,6 +97,7 @@ struct mr_lane {
     uint32_t cell;       /* 0: in none (empty, or its head is being read back) */
     uint32_t jobs;       /* that belong to it, in any state */
     uint32_t starved_next;
+    uint32_t ask_in; /* handed out so many more: payloads are asked for again */
     uint16_t queue;
     uint8_t priority;
     bool is_starved, has_key;

@@ -5,8 +5,13 @@
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
 
-/* How many payloads of a lane are read back at a time. */
-#define READ_AHEAD 64
+/* How far ahead payloads of a lane are read back: as many as a batch has, so that reading costs
+ * few round trips; asked for again when half of them have been handed out. */
+#define READ_AHEAD 2048
+/* The first few may take all the room that there is, more may while they take less than this
+ * part of it. */
+#define READ_FEW 64
+#define READ_SHARE 4
 /* What a payload is taken to cost before its size is known. */
 #define READ_BYTES_UNKNOWN 1024
 #define SWEEP_US (INT64_C(1000) * 1000)
@@ -51,20 +56,23 @@ choose_lane(const struct mr_core *core, const struct mr_peer *worker)
     return best.lane;
 }
 
-/* The head's payload is in the database: ask for it and for some that follow, within what the
- * pool can take. The lane stands aside until the head is there. */
-static void
-read_back(struct mr_core *core, uint32_t lane_slot, uint64_t credit)
+/* Ask for what is not in memory among the next of the lane, within what the pool can take. How
+ * many were asked for. */
+static uint32_t
+read_ahead(struct mr_core *core, struct mr_lane *lane)
 {
-    uint32_t slot = mr_lane_at(core, lane_slot)->head;
+    uint64_t share = (core->pool.bytes_max - core->conf.payload_bytes_max) / READ_SHARE;
+    uint32_t slot = lane->head;
+    uint64_t bytes = 0;
     uint32_t asked = 0;
 
-    for (uint32_t n = 0; slot && n < READ_AHEAD && n < credit; n++) {
+    for (uint32_t n = 0; slot && n < READ_AHEAD && (n < READ_FEW || bytes < share); n++) {
         struct mr_job *job = mr_job_at(core, slot);
         uint64_t cost = mr_pool_cost(job->payload_bytes
                                          ? (size_t)job->payload_bytes + MR_TRACE_BYTES_MAX
                                          : READ_BYTES_UNKNOWN);
 
+        bytes += cost;
         if (job->flags & MR_JOB_ABSENT && !(job->flags & MR_JOB_READING)) {
             if (core->pool.bytes + core->reading_bytes + cost > core->pool.bytes_max)
                 break;
@@ -76,10 +84,28 @@ read_back(struct mr_core *core, uint32_t lane_slot, uint64_t credit)
         }
         slot = job->next;
     }
-    if (asked)
+    lane->ask_in = asked / 2;
+    return asked;
+}
+
+/* The head's payload is in the database. The lane stands aside until the head is there. */
+static void
+read_back(struct mr_core *core, uint32_t lane_slot)
+{
+    if (read_ahead(core, mr_lane_at(core, lane_slot)))
         mr_lane_refresh(core, lane_slot);
     else
         mr_lane_starve(core, lane_slot);
+}
+
+/* A job of the lane was handed out. In time before those that were read back all are. */
+static void
+ask_ahead(struct mr_core *core, uint32_t slot)
+{
+    struct mr_lane *lane = mr_lane_at(core, slot);
+
+    if (lane->ask_in && --lane->ask_in == 0 && read_ahead(core, lane))
+        mr_lane_refresh(core, slot);
 }
 
 static void
@@ -95,6 +121,7 @@ dispatch(struct mr_core *core, uint32_t slot, uint32_t number)
     job->peer = number;
     mr_job_move(core, slot, MR_JOB_SENT);
     mr_lane_served(core, lane, cell);
+    ask_ahead(core, lane);
     worker->sent++;
     core->stats.dispatched++;
     sent = (struct mr_job_sent){.id = job->id,
@@ -131,7 +158,7 @@ serve(struct mr_core *core, uint32_t number, bool only_idle)
         if (mr_job_is_expired(core, job)) {
             mr_job_route(core, slot); /* its timer is about to fire */
         } else if (job->flags & MR_JOB_ABSENT) {
-            read_back(core, lane, worker->credit - worker->sent);
+            read_back(core, lane);
         } else {
             dispatch(core, slot, number);
             return true;

@@ -51,6 +51,33 @@ START_TEST(rows_are_copied)
 }
 END_TEST
 
+START_TEST(what_was_read_is_found_by_id)
+{
+    struct mr_stored_job row = {.attempts = 0};
+
+    make(MR_TASK_READ);
+    mr_task_sort_jobs(task); /* nothing came back */
+    ck_assert_ptr_null(mr_task_find_job(task, row.job.id));
+    for (uint32_t i = 0; i < MR_READ_IDS_MAX; i++) {
+        row.attempts = i * 7919 % MR_READ_IDS_MAX;
+        row.job.id.b[0] = (uint8_t)(row.attempts >> 8);
+        row.job.id.b[15] = (uint8_t)row.attempts;
+        ck_assert(mr_task_add_id(task, row.job.id));
+        ck_assert(mr_task_add_job(task, &row));
+    }
+    ck_assert(!mr_task_add_id(task, row.job.id));
+    mr_task_sort_jobs(task);
+    for (uint32_t i = 0; i < MR_READ_IDS_MAX; i++) {
+        const struct mr_stored_job *job = mr_task_find_job(task, task->ids[i]);
+
+        ck_assert_ptr_nonnull(job);
+        ck_assert_uint_eq(job->attempts, i * 7919 % MR_READ_IDS_MAX);
+    }
+    row.job.id.b[7] = 1;
+    ck_assert_ptr_null(mr_task_find_job(task, row.job.id));
+}
+END_TEST
+
 START_TEST(full_by_rows)
 {
     struct mr_store_op op = job_op("k", "p", 1);
@@ -147,6 +174,7 @@ main(void)
 
     tcase_add_checked_fixture(tcase, NULL, tear_down);
     tcase_add_test(tcase, rows_are_copied);
+    tcase_add_test(tcase, what_was_read_is_found_by_id);
     tcase_add_test(tcase, full_by_rows);
     tcase_add_test(tcase, full_by_bytes);
     tcase_add_test(tcase, sessions_by_name);

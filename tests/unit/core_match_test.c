@@ -483,11 +483,50 @@ START_TEST(payloads_that_nobody_takes_make_room_again)
 }
 END_TEST
 
+/* Far more than one round trip would bring, and the next before the last ones are used up. */
+START_TEST(payloads_are_asked_for_well_ahead)
+{
+    enum { MANY = 4000, AHEAD = 2048 };
+    static struct mr_stored_job rows[MANY];
+    struct rig rig;
+
+    rig_init(&rig);
+    rig.conf.jobs_max = MANY;
+    rig.conf.payload_bytes_max = 64 << 20;
+    rig_start(&rig);
+    for (int i = 0; i < MANY; i++) {
+        rows[i] = (struct mr_stored_job){.job = rig_job(&rig)};
+        rows[i].job.payload = MR_SPAN_NONE;
+        ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &rows[i]), MR_OK);
+    }
+    rig_forget(&rig);
+    rig_worker(&rig, 2, 4, AHEAD / 2 - 1, NULL);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), AHEAD);
+    for (int i = 0; i < AHEAD; i++) {
+        rows[i].job.payload = mr_span_str("\xc0");
+        mr_core_read_back(rig.core, rig.now, rows[i].job.id, &rows[i]);
+    }
+    rig_forget(&rig);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), AHEAD / 2 - 1);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 0);
+    mr_core_credit(rig.core, rig.now, 2, AHEAD / 2);
+    rig_forget(&rig);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 1);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), AHEAD / 2);
+    mr_core_check(rig.core);
+    rig_stop(&rig);
+}
+END_TEST
+
 static void
 add(TCase *tcase)
 {
     tcase_add_test(
         tcase, a_job_that_goes_while_its_payload_is_read_leaves_nothing_behind);
+    tcase_add_test(tcase, payloads_are_asked_for_well_ahead);
     tcase_add_test(tcase, payloads_that_nobody_takes_make_room_again);
     tcase_add_test(tcase, nine_comes_before_zero_and_equals_in_order);
     tcase_add_test(tcase, waiting_raises_a_job);
