@@ -78,6 +78,12 @@ mr_pool_fini(struct mr_pool *pool)
             free(slab);
         }
     }
+    while (pool->spare) {
+        struct mr_pool_slab *slab = pool->spare;
+
+        pool->spare = slab->next;
+        free(slab);
+    }
     *pool = (struct mr_pool){0};
 }
 
@@ -90,14 +96,20 @@ mr_pool_cost(size_t bytes)
 static struct mr_pool_slab *
 new_slab(struct mr_pool *pool, uint32_t class)
 {
-    struct mr_pool_slab *slab = aligned_alloc(SLAB_BYTES, SLAB_BYTES);
+    struct mr_pool_slab *slab = pool->spare;
 
-    if (!slab)
-        return NULL;
+    if (slab) {
+        pool->spare = slab->next;
+        pool->spares--;
+    } else {
+        slab = aligned_alloc(SLAB_BYTES, SLAB_BYTES);
+        if (!slab)
+            return NULL;
+        pool->slabs++;
+    }
     *slab = (struct mr_pool_slab){0};
     slab->max = (uint32_t)((SLAB_BYTES - HEADER_BYTES) / class_bytes(class));
     link_slab(pool, class, slab);
-    pool->slabs++;
     return slab;
 }
 
@@ -136,7 +148,22 @@ mr_pool_alloc(struct mr_pool *pool, size_t bytes)
     return block;
 }
 
-/* One empty slab of a class is kept, so that a job that comes and goes allocates nothing. */
+static void
+retire(struct mr_pool *pool, uint32_t class, struct mr_pool_slab *slab)
+{
+    unlink_slab(pool, class, slab);
+    if (pool->spares == MR_POOL_SPARES_MAX) {
+        free(slab);
+        pool->slabs--;
+        return;
+    }
+    slab->next = pool->spare;
+    pool->spare = slab;
+    pool->spares++;
+}
+
+/* One empty slab of a class stays where it is, and some are kept for all, so that jobs that come
+ * and go in crowds allocate nothing. */
 static void
 give_small(struct mr_pool *pool, uint32_t class, uint8_t *block)
 {
@@ -147,11 +174,8 @@ give_small(struct mr_pool *pool, uint32_t class, uint8_t *block)
     slab->unused = block;
     if (slab->used-- == slab->max)
         link_slab(pool, class, slab);
-    if (slab->used == 0 && (slab->prev || slab->next)) {
-        unlink_slab(pool, class, slab);
-        free(slab);
-        pool->slabs--;
-    }
+    if (slab->used == 0 && (slab->prev || slab->next))
+        retire(pool, class, slab);
 }
 
 void

@@ -1,7 +1,7 @@
 /*
  * Memory for payloads under a budget: size classes in slabs of 256 KiB that are taken when
- * needed and given back when they are empty; a block above 32 KiB is an allocation of its own.
- * At steady state small blocks allocate nothing. One thread.
+ * needed and given back when they are empty, but for some of them; a block above 32 KiB is an
+ * allocation of its own. At steady state small blocks allocate nothing. One thread.
  */
 #ifndef MR_CORE_POOL_H
 #define MR_CORE_POOL_H
@@ -13,6 +13,9 @@
 
 #define MR_POOL_CLASSES 19 /* 64 bytes to 32 KiB */
 
+/* Empty slabs that are kept for whichever class needs one: 16 MiB. */
+#define MR_POOL_SPARES_MAX 64u
+
 struct mr_pool_slab;
 
 struct mr_pool {
@@ -20,7 +23,8 @@ struct mr_pool {
     uint64_t bytes;     /* of blocks now */
     uint64_t blocks;
     struct mr_pool_slab *open[MR_POOL_CLASSES]; /* slabs with a free block */
-    uint32_t slabs;
+    struct mr_pool_slab *spare;                 /* empty ones, of no class */
+    uint32_t spares, slabs;
 };
 
 void mr_pool_init(struct mr_pool *pool, uint64_t bytes_max);

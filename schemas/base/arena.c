@@ -32,15 +32,10 @@ mr_arena_new(struct mr_arena **out, size_t bytes_max)
 }
 
 static void
-free_after(struct mr_arena *arena, struct chunk *chunk)
+free_one(struct mr_arena *arena, struct chunk *chunk)
 {
-    while (chunk) {
-        struct chunk *next = chunk->next;
-
-        arena->taken -= chunk->room;
-        free(chunk);
-        chunk = next;
-    }
+    arena->taken -= chunk->room;
+    free(chunk);
 }
 
 void
@@ -48,19 +43,37 @@ mr_arena_destroy(struct mr_arena **arena)
 {
     if (!*arena)
         return;
-    free_after(*arena, (*arena)->first);
+    while ((*arena)->first) {
+        struct chunk *chunk = (*arena)->first;
+
+        (*arena)->first = chunk->next;
+        free_one(*arena, chunk);
+    }
     free(*arena);
     *arena = NULL;
+}
+
+/* What was kept at a reset, and is not in use yet, must not cost anybody a piece. */
+static void
+drop_unused(struct mr_arena *arena)
+{
+    if (arena->used > 0 || !arena->first)
+        return;
+    free_one(arena, arena->first);
+    arena->first = arena->current = NULL;
 }
 
 /* Chunks double, so that there are few; the last one is what the cap leaves. */
 static struct chunk *
 grow(struct mr_arena *arena, size_t bytes)
 {
-    size_t left = arena->bytes_max - arena->taken;
-    size_t room = arena->current ? arena->current->room : CHUNK_BYTES_MIN / 2;
+    size_t left, room;
     struct chunk *chunk;
 
+    if (bytes > arena->bytes_max - arena->taken)
+        drop_unused(arena);
+    left = arena->bytes_max - arena->taken;
+    room = arena->current ? arena->current->room : CHUNK_BYTES_MIN / 2;
     if (bytes > left)
         return NULL;
     room = room > SIZE_MAX / 2 ? room : room * 2;
@@ -133,16 +146,36 @@ mr_arena_str(struct mr_arena *arena, struct mr_span from)
     return to;
 }
 
+/* The largest that is not too large to be kept; NULL if there is none. */
+static struct chunk *
+chunk_to_keep(const struct mr_arena *arena)
+{
+    struct chunk *best = NULL;
+
+    for (struct chunk *chunk = arena->first; chunk; chunk = chunk->next)
+        if (chunk->room <= MR_ARENA_KEPT_BYTES_MAX && (!best || chunk->room > best->room))
+            best = chunk;
+    return best;
+}
+
 void
 mr_arena_reset(struct mr_arena *arena)
 {
+    struct chunk *kept = chunk_to_keep(arena), *chunk = arena->first;
+
+    while (chunk) {
+        struct chunk *next = chunk->next;
+
+        if (chunk != kept)
+            free_one(arena, chunk);
+        chunk = next;
+    }
+    if (kept) {
+        kept->next = NULL;
+        kept->used = 0;
+    }
+    arena->first = arena->current = kept;
     arena->used = 0;
-    if (!arena->first)
-        return;
-    free_after(arena, arena->first->next);
-    arena->first->next = NULL;
-    arena->first->used = 0;
-    arena->current = arena->first;
 }
 
 size_t

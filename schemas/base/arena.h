@@ -11,6 +11,8 @@
 
 struct mr_arena;
 
+#define MR_ARENA_KEPT_BYTES_MAX ((size_t)1 << 20)
+
 /* `bytes_max`: the most it will ever hold; chunks are taken as needed. */
 enum mr_status mr_arena_new(struct mr_arena **out, size_t bytes_max) MR_MUST_CHECK;
 void mr_arena_destroy(struct mr_arena **arena);
@@ -25,7 +27,8 @@ bool mr_arena_copy(
 /* Terminated copy, NULL when full. */
 char *mr_arena_str(struct mr_arena *arena, struct mr_span from) MR_MUST_CHECK;
 
-/* Forget everything, keep the first chunk. */
+/* Forget everything. The largest chunk up to MR_ARENA_KEPT_BYTES_MAX stays, so that batch after
+ * batch of the same size allocates nothing. */
 void mr_arena_reset(struct mr_arena *arena);
 
 size_t mr_arena_used(const struct mr_arena *arena);

@@ -87,7 +87,7 @@ run_plain(struct mr_bench *bench, struct plain *plain, int threads)
 
 /* ---- Both in turn ----------------------------------------------------------------------------- */
 
-enum { RATE, LIMIT, RATIO, CPU, LIMIT_CPU };
+enum { RATE, LIMIT, RATIO, CPU, LIMIT_CPU, CPU_RATIO };
 
 static void
 measure(struct mr_bench *bench, struct mr_bench_figure *figures, int run, uint32_t jobs,
@@ -108,6 +108,7 @@ measure(struct mr_bench *bench, struct mr_bench_figure *figures, int run, uint32
     cpu_s = mr_bench_cpu_s();
     figures[RATE].runs[run] = jobs / mr_stream_jobs(bench, &stream, jobs);
     figures[CPU].runs[run] = (mr_bench_cpu_s() - cpu_s) * 100000 / jobs;
+    figures[CPU_RATIO].runs[run] = figures[LIMIT_CPU].runs[run] / figures[CPU].runs[run];
     figures[RATIO].runs[run] = figures[RATE].runs[run] / figures[LIMIT].runs[run];
     mr_bench_check(bench, jobs, jobs);
     if (pairs != plain.pairs)
@@ -119,7 +120,7 @@ measure_size(struct mr_bench *bench, const struct size *size, uint32_t jobs, int
 {
     struct mr_bench_figure figures[] = {{.name = "jobs_per_s"},
         {.name = "limit_jobs_per_s"}, {.name = "ratio"}, {.name = "cpu_s_per_100k"},
-        {.name = "limit_cpu_s_per_100k"}, {.name = NULL}};
+        {.name = "limit_cpu_s_per_100k"}, {.name = "cpu_ratio"}, {.name = NULL}};
     char about[160];
 
     blocks = size->blocks;

@@ -237,12 +237,12 @@ check(struct mr_bench *bench, uint32_t jobs, bool has_jobs)
 
 /* ---- Both in turn ----------------------------------------------------------------------------- */
 
+enum { RATE, LIMIT, RATIO, CPU, LIMIT_CPU, CPU_RATIO, FIGURES };
+
 struct variant {
     const char *bench, *kind;
-    struct mr_bench_figure figures[6];
+    struct mr_bench_figure figures[FIGURES + 1];
 };
-
-enum { RATE, LIMIT, RATIO, CPU, LIMIT_CPU };
 
 static struct variant variants[] = {
     {.bench = "tx", .kind = "bench.transfer"},
@@ -284,6 +284,7 @@ run_all(struct mr_bench *bench, int run, uint32_t jobs)
         figures[RATIO].runs[run] = own.jobs_per_s / plain.jobs_per_s;
         figures[CPU].runs[run] = own.cpu_s_per_100k;
         figures[LIMIT_CPU].runs[run] = plain.cpu_s_per_100k;
+        figures[CPU_RATIO].runs[run] = plain.cpu_s_per_100k / own.cpu_s_per_100k;
     }
 }
 
@@ -296,6 +297,7 @@ name_figures(void)
         variants[i].figures[RATIO].name = "ratio";
         variants[i].figures[CPU].name = "cpu_s_per_100k";
         variants[i].figures[LIMIT_CPU].name = "limit_cpu_s_per_100k";
+        variants[i].figures[CPU_RATIO].name = "cpu_ratio";
     }
 }
 

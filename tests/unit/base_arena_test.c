@@ -119,18 +119,54 @@ START_TEST(full_says_so_and_harms_nothing)
 }
 END_TEST
 
+/* From the second round on it is the same memory: nothing is allocated. */
 START_TEST(reset_makes_room_again)
 {
     struct mr_arena *arena = arena_of(50000);
-    void *first = mr_arena_alloc(arena, 10);
+    void *before[11] = {NULL}, *now[11];
 
     for (int round = 0; round < 1000; round++) {
         mr_arena_reset(arena);
         ck_assert_uint_eq(mr_arena_used(arena), 0);
-        ck_assert_ptr_eq(mr_arena_alloc(arena, 10), first); /* the first chunk stays */
+        for (int i = 0; i < 11; i++) {
+            now[i] = mr_arena_alloc(arena, 1400);
+            ck_assert_ptr_nonnull(now[i]);
+        }
+        if (round > 1)
+            ck_assert_mem_eq(now, before, sizeof now);
+        memcpy(before, now, sizeof now);
+    }
+    mr_arena_destroy(&arena);
+}
+END_TEST
+
+START_TEST(what_a_reset_keeps_costs_nobody_a_piece)
+{
+    struct mr_arena *arena = arena_of(50000);
+
+    for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 10; i++)
             ck_assert_ptr_nonnull(mr_arena_alloc(arena, 2000));
+        mr_arena_reset(arena);
+        ck_assert_ptr_nonnull(mr_arena_alloc(arena, 50000));
+        ck_assert_ptr_null(mr_arena_alloc(arena, 1));
+        mr_arena_reset(arena);
     }
+    mr_arena_destroy(&arena);
+}
+END_TEST
+
+/* A large crowd once must not hold memory for good. */
+START_TEST(a_reset_keeps_no_large_chunk)
+{
+    const size_t large = 16 * MR_ARENA_KEPT_BYTES_MAX;
+    struct mr_arena *arena = arena_of(large);
+
+    ck_assert_ptr_nonnull(mr_arena_alloc(arena, large / 2));
+    mr_arena_reset(arena);
+    /* The whole cap is there again, although nothing unused had to go. */
+    ck_assert_ptr_nonnull(mr_arena_alloc(arena, 1));
+    ck_assert_ptr_nonnull(mr_arena_alloc(arena, large - 64 * 1024));
     mr_arena_destroy(&arena);
 }
 END_TEST
@@ -151,6 +187,8 @@ main(void)
     tcase_add_test(tcase, copies_are_our_own);
     tcase_add_test(tcase, full_says_so_and_harms_nothing);
     tcase_add_test(tcase, reset_makes_room_again);
+    tcase_add_test(tcase, what_a_reset_keeps_costs_nobody_a_piece);
+    tcase_add_test(tcase, a_reset_keeps_no_large_chunk);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -196,7 +196,7 @@ END_TEST
 
 START_TEST(the_pool_gives_empty_slabs_back)
 {
-    enum { N = 50000 };
+    enum { N = 500000 };
     static uint8_t *blocks[N];
     struct mr_pool pool;
     uint32_t most;
@@ -206,11 +206,32 @@ START_TEST(the_pool_gives_empty_slabs_back)
         ck_assert_ptr_nonnull(blocks[i] = mr_pool_alloc(&pool, 50));
     ck_assert_ptr_null(mr_pool_alloc(&pool, 50));
     most = pool.slabs;
-    ck_assert_uint_ge(most, 12); /* 50,000 * 64 bytes in slabs of 256 KiB */
-    ck_assert_uint_le(most, 13);
+    ck_assert_uint_ge(most, 122); /* 500,000 * 64 bytes in slabs of 256 KiB */
+    ck_assert_uint_le(most, 123);
     for (size_t i = 0; i < N; i++)
         mr_pool_free(&pool, blocks[i], 50);
-    ck_assert_uint_eq(pool.slabs, 1);
+    ck_assert_uint_eq(pool.slabs, 1 + MR_POOL_SPARES_MAX);
+    mr_pool_fini(&pool);
+}
+END_TEST
+
+/* 200,000 * 64 bytes are 49 slabs, 100,000 * 128 bytes another 49: no more than one crowd's. */
+START_TEST(crowds_that_come_and_go_share_the_pools_slabs)
+{
+    enum { N = 200000, CROWDS = 6 };
+    static uint8_t *blocks[N];
+    struct mr_pool pool;
+
+    mr_pool_init(&pool, (uint64_t)N * 64);
+    for (size_t crowd = 0; crowd < CROWDS; crowd++) {
+        size_t bytes = crowd % 2 ? 128 : 64, n = crowd % 2 ? N / 2 : N;
+
+        for (size_t i = 0; i < n; i++)
+            ck_assert_ptr_nonnull(blocks[i] = mr_pool_alloc(&pool, bytes));
+        for (size_t i = 0; i < n; i++)
+            mr_pool_free(&pool, blocks[i], bytes);
+        ck_assert_uint_le(pool.slabs, 51);
+    }
     mr_pool_fini(&pool);
 }
 END_TEST
@@ -225,6 +246,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, bad_names);
     tcase_add_test(tcase, the_pool_keeps_its_budget_and_its_blocks_apart);
     tcase_add_test(tcase, the_pool_gives_empty_slabs_back);
+    tcase_add_test(tcase, crowds_that_come_and_go_share_the_pools_slabs);
 }
 
 int
