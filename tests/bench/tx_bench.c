@@ -1,6 +1,6 @@
 /*
  * Transfers: two updates and a row of the ledger in one transaction. Eight executors that are
- * handed jobs, against eight bare connections in a loop that do the same SQL, prepared, one round
+ * handed jobs, and wait for each statement (tx) or for none (tx-pipelined), against eight bare connections in a loop that do the same SQL, prepared, one round
  * trip a statement, and know nothing of jobs. Accounts are taken in the order of their ids, so
  * deadlocks cannot be; what fails to serialize is done again on both sides. After each run the
  * sum of all balances is what it was, and each job has exactly one row in the ledger.
@@ -246,6 +246,7 @@ struct variant {
 
 static struct variant variants[] = {
     {.bench = "tx", .kind = "bench.transfer"},
+    {.bench = "tx-pipelined", .kind = "bench.transfer_queued"},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
