@@ -47,8 +47,21 @@ enum mr_attempt_place {
     MR_PLACE_SENT,
 };
 
+/* What is touched for every job stands together. */
 struct mr_attempt {
     struct mr_note note;
+
+    /* Of the session. */
+    enum mr_attempt_place place;
+    bool is_disowned;    /* not in the table of ids any more, never reported */
+    uint32_t seat, item; /* while it is RUNNING: the executor, its place in the batch */
+    uint32_t bucket;     /* of the table of ids */
+    struct mr_attempt *prev, *next;         /* in the list of its place */
+    struct mr_attempt *all_prev, *all_next; /* of all that are held */
+    struct mr_attempt *chain;               /* in its bucket; of free ones */
+    size_t held_bytes;
+    uint8_t *bytes;
+    size_t room;
 
     /* What is asked; constant while it runs. The spans point into `bytes`. */
     struct mr_uuid id;
@@ -73,19 +86,9 @@ struct mr_attempt {
     struct mr_finish finish;       /* the row for mr_finish_* */
     struct mr_attempt *store_next; /* of the committer */
 
-    /* Of the session. */
-    enum mr_attempt_place place;
-    uint32_t seat, item; /* while it is RUNNING: the executor, its place in the batch */
-    bool is_disowned;    /* not in the table of ids any more, never reported */
+    /* Of the session, seldom. */
     uint32_t permille, note_bytes; /* progress as last seen */
     char note_text[MR_PROGRESS_BYTES_MAX];
-    size_t held_bytes;
-    struct mr_attempt *prev, *next;         /* in the list of its place */
-    struct mr_attempt *all_prev, *all_next; /* of all that are held */
-    struct mr_attempt *chain;               /* in its bucket; of free ones */
-
-    uint8_t *bytes;
-    size_t room;
 };
 
 /* NULL without memory. */

@@ -53,18 +53,18 @@ mr_session_list_move(
 
 /* ---- the table of ids ------------------------------------------------------------------------ */
 
-static struct mr_attempt **
-bucket_of(struct mr_session *session, const struct mr_uuid *id)
+static uint32_t
+bucket_of(const struct mr_session *session, const struct mr_uuid *id)
 {
     uint64_t hash = mr_hash(session->conf.hash_key, mr_span(id->b, sizeof id->b));
 
-    return &session->buckets[hash & session->bucket_mask];
+    return (uint32_t)hash & session->bucket_mask;
 }
 
 static struct mr_attempt *
-find(struct mr_session *session, const struct mr_uuid *id)
+find(const struct mr_session *session, uint32_t bucket, const struct mr_uuid *id)
 {
-    struct mr_attempt *attempt = *bucket_of(session, id);
+    struct mr_attempt *attempt = session->buckets[bucket];
 
     while (attempt && !mr_uuid_eq(attempt->id, *id))
         attempt = attempt->chain;
@@ -74,7 +74,7 @@ find(struct mr_session *session, const struct mr_uuid *id)
 static void
 leave_table(struct mr_session *session, struct mr_attempt *attempt)
 {
-    struct mr_attempt **at = bucket_of(session, &attempt->id);
+    struct mr_attempt **at = &session->buckets[attempt->bucket];
 
     while (*at != attempt)
         at = &(*at)->chain;
@@ -109,10 +109,11 @@ mr_session_put_free(struct mr_session *session, struct mr_attempt *attempt)
 }
 
 static void
-enter(struct mr_session *session, struct mr_attempt *attempt)
+enter(struct mr_session *session, uint32_t number, struct mr_attempt *attempt)
 {
-    struct mr_attempt **bucket = bucket_of(session, &attempt->id);
+    struct mr_attempt **bucket = &session->buckets[number];
 
+    attempt->bucket = number;
     attempt->chain = *bucket;
     *bucket = attempt;
     attempt->all_prev = NULL;
@@ -246,9 +247,9 @@ mr_session_destroy(struct mr_session **session)
 
 /* The job is here already. True: this item of JOBS needs nothing more. */
 static bool
-meets_itself(struct mr_session *session, const struct mr_job_sent *sent)
+meets_itself(struct mr_session *session, uint32_t bucket, const struct mr_job_sent *sent)
 {
-    struct mr_attempt *held = find(session, &sent->id);
+    struct mr_attempt *held = find(session, bucket, &sent->id);
 
     if (!held)
         return false;
@@ -273,14 +274,14 @@ enum mr_status
 mr_session_job(
     struct mr_session *session, struct mr_now now, const struct mr_job_sent *sent)
 {
-    uint32_t index = 0;
+    uint32_t index = 0, bucket = bucket_of(session, &sent->id);
     const struct millrace_kind *kind =
         mr_registry_find(session->conf.kinds, sent->kind, &index);
     bool is_over_credit = ++session->taken > session->announced;
     struct mr_attempt *attempt;
 
     (void)now;
-    if (meets_itself(session, sent))
+    if (meets_itself(session, bucket, sent))
         return MR_OK;
     attempt = new_attempt(session);
     if (!attempt)
@@ -291,7 +292,7 @@ mr_session_job(
     }
     attempt->kind_index = index;
     attempt->is_isolated = kind && session->kinds[index].is_isolated;
-    enter(session, attempt);
+    enter(session, bucket, attempt);
     if (!kind) {
         mr_attempt_reportf(attempt, MR_DID_FAIL_FOR_GOOD,
             "this worker does not offer the kind %.*s", (int)sent->kind.n,
@@ -328,7 +329,8 @@ mr_session_revoked(
     static const enum mr_stop stops[] = {[MR_WHY_CANCELLED] = MR_STOP_CANCELLED,
         [MR_WHY_TIMED_OUT] = MR_STOP_TIMED_OUT,
         [MR_WHY_STALE] = MR_STOP_STALE};
-    struct mr_attempt *attempt = find(session, &revoked->id);
+    struct mr_attempt *attempt =
+        find(session, bucket_of(session, &revoked->id), &revoked->id);
 
     (void)now;
     if (!attempt || attempt->number != revoked->attempt)
