@@ -8,6 +8,8 @@
 
 /* Rows, and what the store finds out about them, beside MR_BATCH_BYTES_GOAL. */
 #define COMMIT_BYTES_MAX (256u * 1024 * 1024)
+/* Kept from one use to the next: a full batch of small rows needs no other memory. */
+#define COMMIT_BYTES_FIRST (2u * 1024 * 1024)
 /* MR_TASK_IDS_MAX rows of the largest kind and some more. */
 #define LOOK_BYTES_MAX (128u * 1024 * 1024)
 #define COLD_BYTES_MAX (16u * 1024 * 1024)
@@ -65,7 +67,12 @@ make_room(struct mr_task *task)
         if (!task->jobs)
             return false;
     }
-    return mr_arena_new(&task->arena, room_of[type].bytes_max) == MR_OK;
+    if (mr_arena_new(&task->arena, room_of[type].bytes_max))
+        return false;
+    if (room_of[type].ops && !mr_arena_alloc(task->arena, COMMIT_BYTES_FIRST))
+        return false;
+    mr_arena_reset(task->arena);
+    return true;
 }
 
 struct mr_task *
@@ -113,11 +120,22 @@ mr_task_reset(struct mr_task *task)
     task->has_more = false;
 }
 
+/* One row names mostly what the row before it names: that is copied once. */
 static bool
-copy_job(struct mr_arena *arena, struct mr_job_new *job)
+copy_name(struct mr_arena *arena, struct mr_span before, struct mr_span *name)
 {
-    return mr_arena_copy(arena, job->queue, &job->queue) &&
-           mr_arena_copy(arena, job->kind, &job->kind) &&
+    if (name->n && mr_span_eq(before, *name)) {
+        *name = before;
+        return true;
+    }
+    return mr_arena_copy(arena, *name, name);
+}
+
+static bool
+copy_job(struct mr_arena *arena, const struct mr_job_new *before, struct mr_job_new *job)
+{
+    return copy_name(arena, before->queue, &job->queue) &&
+           copy_name(arena, before->kind, &job->kind) &&
            mr_arena_copy(arena, job->payload, &job->payload) &&
            mr_arena_copy(arena, job->lane, &job->lane) &&
            mr_arena_copy(arena, job->trace, &job->trace);
@@ -126,17 +144,19 @@ copy_job(struct mr_arena *arena, struct mr_job_new *job)
 bool
 mr_task_add_op(struct mr_task *task, const struct mr_store_op *op)
 {
+    static const struct mr_store_op none;
     struct mr_store_op *copy = &task->batch.ops[task->batch.count];
+    const struct mr_store_op *before = task->batch.count ? copy - 1 : &none;
 
     if (task->batch.count == MR_BATCH_ROWS_MAX ||
         mr_arena_used(task->arena) > MR_BATCH_BYTES_GOAL)
         return false;
     *copy = *op;
-    if (op->type == MR_STORE_JOB && !copy_job(task->arena, &copy->job))
+    if (op->type == MR_STORE_JOB && !copy_job(task->arena, &before->job, &copy->job))
         return false;
-    if (!mr_arena_copy(task->arena, op->submitted_by, &copy->submitted_by) ||
+    if (!copy_name(task->arena, before->submitted_by, &copy->submitted_by) ||
         !mr_arena_copy(task->arena, op->text, &copy->text) ||
-        !mr_arena_copy(task->arena, op->worker, &copy->worker))
+        !copy_name(task->arena, before->worker, &copy->worker))
         return false;
     task->batch.count++;
     return true;
@@ -195,7 +215,8 @@ mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job)
     *copy = *job;
     if (task->type != MR_TASK_READ && mr_arena_used(task->arena) > SWEEP_BYTES_GOAL)
         copy->job.payload = MR_SPAN_NONE;
-    if (!copy_job(task->arena, &copy->job))
+    if (!copy_job(task->arena, task->job_count ? &copy[-1].job : &(struct mr_job_new){0},
+            &copy->job))
         return false;
     copy->submitted_by = MR_SPAN_NONE; /* nobody asks for it any more */
     task->job_count++;

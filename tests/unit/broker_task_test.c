@@ -51,6 +51,33 @@ START_TEST(rows_are_copied)
 }
 END_TEST
 
+START_TEST(a_name_is_copied_once_and_another_one_is_not_taken_for_it)
+{
+    char kind[] = "kind.a";
+    struct mr_store_op op = job_op(kind, "p", 1);
+    size_t used;
+
+    make(MR_TASK_COMMIT);
+    op.submitted_by = mr_span_str("me");
+    ck_assert(mr_task_add_op(task, &op));
+    used = mr_arena_used(task->arena);
+    ck_assert(mr_task_add_op(task, &op)); /* its payload, and nothing else */
+    ck_assert_uint_le(mr_arena_used(task->arena) - used, 16);
+    kind[5] = 'b';
+    ck_assert(mr_task_add_op(task, &op));
+    op.job.kind = mr_span_str("kind");
+    op.submitted_by = MR_SPAN_NONE;
+    ck_assert(mr_task_add_op(task, &op));
+    memset(kind, 'x', 6);
+    ck_assert(mr_span_is(task->batch.ops[0].job.kind, "kind.a"));
+    ck_assert(mr_span_is(task->batch.ops[1].job.kind, "kind.a"));
+    ck_assert(mr_span_is(task->batch.ops[2].job.kind, "kind.b"));
+    ck_assert(mr_span_is(task->batch.ops[3].job.kind, "kind"));
+    ck_assert(mr_span_is(task->batch.ops[2].submitted_by, "me"));
+    ck_assert_uint_eq(task->batch.ops[3].submitted_by.n, 0);
+}
+END_TEST
+
 START_TEST(what_was_read_is_found_by_id)
 {
     struct mr_stored_job row = {.attempts = 0};
@@ -174,6 +201,7 @@ main(void)
 
     tcase_add_checked_fixture(tcase, NULL, tear_down);
     tcase_add_test(tcase, rows_are_copied);
+    tcase_add_test(tcase, a_name_is_copied_once_and_another_one_is_not_taken_for_it);
     tcase_add_test(tcase, what_was_read_is_found_by_id);
     tcase_add_test(tcase, full_by_rows);
     tcase_add_test(tcase, full_by_bytes);
