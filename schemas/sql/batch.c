@@ -1,11 +1,13 @@
 #include "schemas/sql/store_priv.h"
 
-#include "schemas/base/mutant.h"
-
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <libpq-fe.h>
+
+#include "schemas/base/mutant.h"
+#include "schemas/sql/copy.h"
 
 /*
  * A commit, step by step:
@@ -40,6 +42,16 @@ compare_places(const void *a, const void *b, void *context)
     int by_key = compare_keys(&ops[at], &ops[bt]);
 
     return by_key != 0 ? by_key : at < bt ? -1 : at > bt;
+}
+
+static bool
+is_arranged(const uint32_t *order, uint32_t n, const struct mr_store_op *ops)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        if (compare_keys(&ops[order[i - 1]], &ops[order[i]]) > 0)
+            return false;
+    }
+    return true;
 }
 
 static void
@@ -102,7 +114,8 @@ arrange(struct mr_store *store, struct mr_store_batch *batch, uint32_t *count,
         else
             store->order[n++] = i;
     }
-    if (n > 0)
+    /* New ids rise with time: mostly they come in order. */
+    if (!is_arranged(store->order, n, batch->ops))
         qsort_r(store->order, n, sizeof *store->order, compare_places, batch->ops);
     /* The first of equal ones is written, the others are judged against it. */
     for (uint32_t i = 0; i < n; i++) {
@@ -153,16 +166,25 @@ add_arrays(struct mr_pipe *pipe, const struct range *range, enum mr_stmt stmt,
 }
 
 /* An id below the mark would not be found at the next start. */
+static const struct mr_store_op *
+first_below_mark(const struct range *range)
+{
+    const struct mr_store *store = range->store;
+    const struct mr_store_op *first;
+
+    if (range->from == range->attempts)
+        return NULL;
+    first = &range->batch->ops[store->order[range->from]];
+    return memcmp(first->id.b, store->low_water.b, sizeof first->id.b) < 0 ? first : NULL;
+}
+
 static void
 add_lower(struct mr_pipe *pipe, const struct range *range)
 {
     struct mr_store *store = range->store;
-    const struct mr_store_op *first;
+    const struct mr_store_op *first = first_below_mark(range);
 
-    if (range->from == range->attempts)
-        return;
-    first = &range->batch->ops[store->order[range->from]];
-    if (memcmp(first->id.b, store->low_water.b, sizeof first->id.b) >= 0)
+    if (!first)
         return;
     mr_stmt_args_reset(&store->args);
     mr_bin_put_int4(mr_stmt_arg(&store->args), (int32_t)store->shard);
@@ -220,7 +242,8 @@ take_for_written(const struct range *range)
     return MR_OK;
 }
 
-/* Everything behind the jobs, up to the COMMIT and its sync. */
+/* Everything behind the jobs, up to the COMMIT and its sync. The COMMIT flushes whatever there was
+ * to be written: the fence's row lock is a WAL record. */
 static enum mr_status
 finish_write(struct mr_pipe *pipe, const struct range *range, int jobs)
 {
@@ -231,7 +254,6 @@ finish_write(struct mr_pipe *pipe, const struct range *range, int jobs)
         range->results, &attempts);
     add_arrays(pipe, range, MR_STMT_ADD_RESULTS, &mr_cols_result, range->results,
         range->to, &results);
-    (void)mr_pg_pipe_add(pipe, MR_STMT_FLUSH, NULL);
     (void)mr_pg_pipe_add(pipe, MR_STMT_COMMIT, NULL);
     status = mr_pg_pipe_run(pipe);
     if (status == MR_OK && jobs >= 0)
@@ -258,27 +280,63 @@ write_by_unnest(const struct range *range, struct mr_err *err)
     return finish_write(&pipe, range, jobs);
 }
 
+/* The fence, and the mark if need be, in front of the rows. */
+static void
+put_first(const struct range *range, struct mr_copy *copy)
+{
+    const struct mr_store *store = range->store;
+    const struct mr_store_op *lower = first_below_mark(range);
+    char fence[64] = "", mark[96] = "", id[MR_UUID_TEXT_MAX];
+
+    if (!MR_MUTANT(fence_dropped))
+        (void)snprintf(fence, sizeof fence, "execute %s (%d, %lld); ",
+            mr_stmt_name(MR_STMT_FENCE), (int)store->shard, (long long)store->epoch);
+    if (lower)
+        (void)snprintf(mark, sizeof mark, "execute %s (%d, '%s'); ",
+            mr_stmt_name(MR_STMT_LOWER), (int)store->shard,
+            mr_uuid_format(lower->id, id));
+    (void)snprintf(copy->first, sizeof copy->first, "%s%s", fence, mark);
+}
+
+/* The jobs, and, when there is nothing else in the range, the COMMIT. */
+static enum mr_status
+copy_jobs(const struct range *range, bool is_whole, struct mr_err *err)
+{
+    struct mr_store *store = range->store;
+    struct mr_copy copy = {.pg = store->pg,
+        .bin = &store->args.bin,
+        .table = MR_STMT_COPY_JOBS,
+        .is_whole = is_whole};
+    enum mr_status status;
+
+    put_first(range, &copy);
+    status = mr_copy_start(&copy, err);
+    if (status != MR_OK)
+        return status;
+    for (uint32_t at = range->from; at < range->attempts; at++) {
+        mr_cols_row(
+            &mr_cols_job, copy.bin, &range->batch->ops[store->order[at]], store->shard);
+        if (!mr_copy_row(&copy))
+            break;
+    }
+    status = mr_copy_end(&copy, err);
+    if (status == MR_STORE_DOWN && is_whole && MR_MUTANT(ack_on_ok))
+        return take_for_written(range);
+    return status;
+}
+
 static enum mr_status
 write_by_copy(const struct range *range, struct mr_err *err)
 {
     struct mr_store *store = range->store;
-    enum mr_status status;
+    bool is_whole = range->attempts == range->to;
+    enum mr_status status = copy_jobs(range, is_whole, err);
     struct mr_pipe pipe;
 
-    mr_pg_pipe_open(&pipe, store->pg, err);
-    add_begin(&pipe, store);
-    add_lower(&pipe, range);
-    status = mr_pg_pipe_run(&pipe);
-    mr_pg_pipe_fini(&pipe);
-    if (status != MR_OK)
-        return status;
-    status = mr_copy_jobs(store, range->batch, range->from, range->attempts, err);
-    if (status != MR_OK) {
-        mr_pg_rollback(store->pg);
-        return status;
+    if (status == MR_OK && !is_whole) {
+        mr_pg_pipe_open(&pipe, store->pg, err);
+        status = finish_write(&pipe, range, -1);
     }
-    mr_pg_pipe_open(&pipe, store->pg, err);
-    status = finish_write(&pipe, range, -1);
     for (uint32_t at = range->from; status == MR_OK && at < range->attempts; at++)
         range->batch->ops[store->order[at]].status = MR_OK;
     return status;
@@ -288,7 +346,7 @@ write_by_copy(const struct range *range, struct mr_err *err)
 static bool
 can_copy(const struct range *range)
 {
-    if (range->attempts - range->from <= MR_STORE_COPY_MIN)
+    if (range->attempts - range->from < MR_COPY_MIN)
         return false;
     for (uint32_t at = range->from; at < range->attempts; at++) {
         if (range->batch->ops[range->store->order[at]].is_resent)

@@ -1,71 +1,127 @@
-#include "schemas/sql/store_priv.h"
+#include "schemas/sql/copy.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <libpq-fe.h>
 
-#define CHUNK_BYTES (256u * 1024)
+#define CHUNK_BYTES (64u * 1024) /* the server reads as much at a time */
+#define TEXT_MAX 1024
 
-static const char what[] = "store jobs by COPY";
-static const char start_sql[] =
-    "copy millrace.job (id, submitted_at, shard, priority, queue, kind, lane, run_at, "
-    "expires_at, timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
-    "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace, payload, "
-    "redrive_of) "
-    "from stdin (format binary)";
 /* Signature, flags, length of the header's extension. */
 static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
+static const char cut_off[] = "cut off by the client";
 
-static bool
-put_rows(struct mr_store *store, const struct mr_store_batch *batch, uint32_t from,
-    uint32_t to)
+static enum mr_status
+fail(struct mr_copy *copy, const struct pg_result *result, struct mr_err *err)
 {
-    struct mr_bin *bin = &store->args.bin;
+    return mr_pg_fail(copy->pg, result, mr_stmt_copy_what(copy->table), err);
+}
 
-    mr_stmt_args_reset(&store->args);
-    mr_bin_raw(bin, header, sizeof header - 1);
-    for (uint32_t at = from; at < to; at++) {
-        mr_cols_row(&mr_cols_job, bin, &batch->ops[store->order[at]], store->shard);
-        if (bin->is_full)
-            return false;
-        if (bin->n < CHUNK_BYTES)
-            continue;
-        if (PQputCopyData(store->pg->conn, (const char *)bin->p, (int)bin->n) != 1)
-            return false;
-        mr_bin_reset(bin);
+/* Results of the simple query up to the one that is not a finished statement, which is returned
+ * (NULL: the end). *last_is_commit: the last finished one was COMMIT, and did it. */
+static struct pg_result *
+read_on(struct mr_copy *copy, bool *found_all, bool *last_is_commit)
+{
+    for (;;) {
+        struct pg_result *result = mr_pg_next(copy->pg);
+        ExecStatusType got = PQresultStatus(result);
+
+        if (!result || (got != PGRES_COMMAND_OK && got != PGRES_TUPLES_OK))
+            return result;
+        *last_is_commit = strcmp(PQcmdStatus(result), "COMMIT") == 0;
+        if (got == PGRES_TUPLES_OK && PQntuples(result) == 0)
+            *found_all = false;
+        PQclear(result);
     }
-    mr_bin_i16(bin, -1);
-    return !bin->is_full &&
-           PQputCopyData(store->pg->conn, (const char *)bin->p, (int)bin->n) == 1;
+}
+
+static enum mr_status
+give_up(struct mr_copy *copy, enum mr_status status)
+{
+    mr_pg_drain(copy->pg);
+    mr_pg_rollback(copy->pg);
+    return status;
 }
 
 enum mr_status
-mr_copy_jobs(struct mr_store *store, const struct mr_store_batch *batch, uint32_t from,
-    uint32_t to, struct mr_err *err)
+mr_copy_start(struct mr_copy *copy, struct mr_err *err)
 {
-    struct mr_pg *pg = store->pg;
-    struct pg_result *result = NULL;
+    struct mr_pg *pg = copy->pg;
+    bool found_all = true, is_commit = false;
+    struct pg_result *result;
     enum mr_status status = MR_OK;
-    bool is_whole;
+    char text[TEXT_MAX];
+    int n = snprintf(text, sizeof text, "begin; %s%s%s", copy->first,
+        mr_stmt_copy_text(copy->table), copy->is_whole ? "; commit" : "");
 
-    if (!PQsendQuery(pg->conn, start_sql))
-        return mr_pg_fail(pg, NULL, what, err);
-    result = mr_pg_next(pg);
-    if (PQresultStatus(result) != PGRES_COPY_IN) {
-        status = mr_pg_fail(pg, result, what, err);
-        goto out;
-    }
-    is_whole = put_rows(store, batch, from, to);
-    if (PQputCopyEnd(pg->conn, is_whole ? NULL : "cut off by the client") != 1) {
-        status = mr_pg_fail(pg, NULL, what, err);
-        goto out;
-    }
+    MR_ASSERT(n > 0 && (size_t)n < sizeof text);
+    pg->sqlstate[0] = '\0';
+    pg->is_in_doubt = false;
+    if (pg->is_dead || !PQsendQuery(pg->conn, text))
+        return fail(copy, NULL, err);
+    result = read_on(copy, &found_all, &is_commit);
+    if (PQresultStatus(result) != PGRES_COPY_IN)
+        status = fail(copy, result, err);
+    else if (!found_all)
+        status = mr_err_set(err, MR_NOT_FOUND, mr_stmt_copy_what(copy->table),
+            "what must be there first is not there", NULL);
     PQclear(result);
-    result = mr_pg_next(pg);
-    if (PQresultStatus(result) != PGRES_COMMAND_OK)
-        status = mr_pg_fail(pg, result, what, err);
-out:
+    if (status == MR_NOT_FOUND && PQputCopyEnd(pg->conn, cut_off) != 1)
+        status = fail(copy, NULL, err);
+    if (status != MR_OK)
+        return give_up(copy, status);
+    mr_bin_reset(copy->bin);
+    mr_bin_raw(copy->bin, header, sizeof header - 1);
+    return MR_OK;
+}
+
+static bool
+send_rows(struct mr_copy *copy)
+{
+    struct mr_bin *bin = copy->bin;
+
+    return !bin->is_full &&
+           PQputCopyData(copy->pg->conn, (const char *)bin->p, (int)bin->n) == 1;
+}
+
+bool
+mr_copy_row(struct mr_copy *copy)
+{
+    if (copy->bin->n < CHUNK_BYTES)
+        return !copy->bin->is_full;
+    if (!send_rows(copy)) {
+        copy->bin->is_full = true;
+        return false;
+    }
+    mr_bin_reset(copy->bin);
+    return true;
+}
+
+enum mr_status
+mr_copy_end(struct mr_copy *copy, struct mr_err *err)
+{
+    struct mr_pg *pg = copy->pg;
+    bool found_all = true, is_commit = false;
+    struct pg_result *result;
+    enum mr_status status = MR_OK;
+
+    mr_bin_i16(copy->bin, -1);
+    if (PQputCopyEnd(pg->conn, send_rows(copy) ? NULL : cut_off) != 1)
+        return give_up(copy, fail(copy, NULL, err));
+    result = read_on(copy, &found_all, &is_commit);
+    /* COMMIT of a failed transaction answers ROLLBACK, and no error. The end of the results is
+     * the server's word that it is ready again: only with it is anything known. */
+    if (result || !mr_pg_is_alive(pg) || (copy->is_whole && !is_commit))
+        status = fail(copy, result, err);
     PQclear(result);
-    mr_pg_drain(pg);
-    return status;
+    if (copy->bin->is_full && mr_pg_is_alive(pg))
+        status = mr_err_set(err, MR_NO_MEMORY, mr_stmt_copy_what(copy->table),
+            "its rows do not fit into memory", "Send less at a time.");
+    if (status != MR_OK)
+        return give_up(copy, status);
+    if (copy->is_whole && pg->is_in_doubt)
+        return mr_err_set(err, MR_STORE_DOWN, "a commit is in doubt",
+            "PostgreSQL stopped waiting for its standby", "Check the standby.");
+    return MR_OK;
 }

@@ -1,12 +1,14 @@
 #include "schemas/sql/finish.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <libpq-fe.h>
 
+#include "schemas/base/clock.h"
 #include "schemas/base/mutant.h"
-#include "schemas/sql/pg_priv.h"
+#include "schemas/sql/copy.h"
 #include "schemas/sql/tx_priv.h"
 
 #define FOUND_BYTES (8 * 1024 * 1024) /* bodies of one look-up */
@@ -296,7 +298,14 @@ struct many {
     struct mr_finish *const *finishes;
     uint32_t *order; /* by id; of equal ones the first */
     uint32_t count;
+    struct mr_args *args; /* memory for each try */
 };
+
+static const struct mr_finish *
+peek(const struct many *many, uint32_t at)
+{
+    return many->finishes[many->order[at]];
+}
 
 static int
 compare_ids(const void *a, const void *b, void *context)
@@ -311,20 +320,32 @@ compare_ids(const void *a, const void *b, void *context)
 static void
 arrange(struct many *many, uint32_t count)
 {
+    void *finishes = (void *)(uintptr_t)many->finishes;
+    bool is_arranged = true;
+
     for (uint32_t i = 0; i < count; i++) {
         many->order[i] = i;
         many->finishes[i]->status = MR_FINISHED; /* until it is known better */
         many->finishes[i]->found_text = many->finishes[i]->found_body = MR_SPAN_NONE;
+        is_arranged = is_arranged && (i == 0 || compare_ids(&many->order[i - 1],
+                                                    &many->order[i], finishes) < 0);
     }
-    qsort_r(many->order, count, sizeof *many->order, compare_ids,
-        (void *)(uintptr_t)many->finishes);
+    if (!is_arranged)
+        qsort_r(many->order, count, sizeof *many->order, compare_ids, finishes);
     for (uint32_t i = 0; i < count; i++) {
-        if (many->count == 0 ||
-            !mr_uuid_eq(many->finishes[many->order[many->count - 1]]->id,
-                many->finishes[many->order[i]]->id))
+        if (many->count == 0 || !mr_uuid_eq(peek(many, many->count - 1)->id,
+                                    many->finishes[many->order[i]]->id))
             many->order[many->count++] = many->order[i];
     }
 }
+
+static const struct mr_finish *
+whose_body(const struct many *many, uint32_t at, uint32_t to)
+{
+    return peek(many, MR_MUTANT(rows_crossed) && at + 1 < to ? at + 1 : at);
+}
+
+/* ---- by statement ---------------------------------------------------------------------------------- */
 
 static void
 mark_written(const struct many *many, uint32_t from, const struct pg_result *result)
@@ -335,7 +356,7 @@ mark_written(const struct many *many, uint32_t from, const struct pg_result *res
     for (int i = 0; i < PQntuples(result); i++) {
         struct mr_uuid id = mr_bin_uuid(result, i, 0);
 
-        while (at < many->count && !mr_uuid_eq(many->finishes[many->order[at]]->id, id))
+        while (at < many->count && !mr_uuid_eq(peek(many, at)->id, id))
             at++;
         MR_ASSERT(at < many->count);
         many->finishes[many->order[at]]->status = MR_OK;
@@ -343,43 +364,114 @@ mark_written(const struct many *many, uint32_t from, const struct pg_result *res
 }
 
 static void
-put_arrays(struct mr_args *args, const struct many *many, uint32_t from, uint32_t to)
+put_arrays(const struct many *many, uint32_t from, uint32_t to)
 {
+    mr_stmt_args_reset(many->args);
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
-        struct mr_bin *bin = mr_stmt_arg(args);
+        struct mr_bin *bin = mr_stmt_arg(many->args);
         size_t mark = mr_bin_array_open(bin, columns[c].type);
 
-        for (uint32_t i = from; i < to; i++) {
-            bool is_crossed =
-                MR_MUTANT(rows_crossed) && columns[c].put == put_body && i + 1 < to;
-
-            columns[c].put(bin, many->finishes[many->order[i + is_crossed]]);
-        }
+        for (uint32_t i = from; i < to; i++)
+            columns[c].put(bin,
+                columns[c].put == put_body ? whose_body(many, i, to) : peek(many, i));
         mr_bin_array_close(bin, mark, to - from);
     }
 }
 
 static enum mr_status
-write_range(const struct many *many, uint32_t from, uint32_t to, struct mr_err *err)
+write_by_statement(
+    const struct many *many, uint32_t from, uint32_t to, struct mr_err *err)
 {
-    struct mr_args args = {0};
     struct mr_pipe pipe;
     enum mr_status status;
+    bool is_written = false;
     int place;
 
-    put_arrays(&args, many, from, to);
+    put_arrays(many, from, to);
     mr_pg_pipe_open(&pipe, many->pg, err);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
-    (void)mr_pg_pipe_add(&pipe, MR_STMT_IMPATIENT, NULL);
-    place = mr_pg_pipe_add(&pipe, MR_STMT_FINISH_MANY, &args);
-    (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);
+    place = mr_pg_pipe_add(&pipe, MR_STMT_FINISH_MANY, many->args);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
     status = mr_pg_pipe_run(&pipe);
-    if (status == MR_OK)
+    if (status == MR_OK) {
         mark_written(many, from, pipe.results[place]);
+        is_written = PQntuples(pipe.results[place]) > 0;
+    }
     mr_pg_pipe_fini(&pipe);
-    mr_stmt_args_fini(&args);
+    return status == MR_OK && !is_written ? flush(many->pg, err) : status;
+}
+
+/* ---- by COPY ------------------------------------------------------------------------------------------- */
+
+/*
+ * The statement asks of each row whether its job exists; that is a quarter of what it costs. A
+ * worker is only sent jobs that are committed, and a job's row stays for a day at least
+ * (JOB_STAYS_MS), so for young ids one look is enough: it finds a worker that writes to
+ * another database than its broker's, or one that was set back. Then, and for old ids, whose row
+ * may have been swept away while a late attempt went on, the statement decides.
+ */
+#define JOB_STAYS_MS INT64_C(86400000)
+
+static bool
+can_copy(const struct many *many, uint32_t from, uint32_t to)
+{
+    int64_t id_ms = (int64_t)mr_uuid_ms(peek(many, from)->id);
+
+    return to - from >= MR_COPY_MIN &&
+           id_ms > mr_clock_now().wall_us / 1000 - JOB_STAYS_MS;
+}
+
+static void
+put_row(struct mr_bin *bin, const struct mr_finish *finish, struct mr_span body)
+{
+    mr_bin_i16(bin, 7);
+    mr_bin_put_uuid(bin, finish->id);
+    mr_bin_put_int2(bin, MR_SUCCEEDED);
+    mr_bin_put_int4(bin, (int32_t)finish->attempt);
+    mr_bin_put_some_words(bin, finish->worker);
+    mr_bin_put_some_time(bin, finish->started_at_us);
+    mr_bin_put_some_time(bin, finish->finished_at_us);
+    mr_bin_put_some_bytes(bin, body);
+}
+
+static enum mr_status
+write_by_copy(const struct many *many, uint32_t from, uint32_t to, struct mr_err *err)
+{
+    struct mr_copy copy = {.pg = many->pg,
+        .bin = &many->args->bin,
+        .table = MR_STMT_COPY_RESULTS,
+        .is_whole = true};
+    char id[MR_UUID_TEXT_MAX];
+    enum mr_status status;
+
+    (void)snprintf(copy.first, sizeof copy.first, "execute %s ('%s'); ",
+        mr_stmt_name(MR_STMT_IS_JOB), mr_uuid_format(peek(many, from)->id, id));
+    status = mr_copy_start(&copy, err);
+    if (status != MR_OK)
+        return status;
+    for (uint32_t at = from; at < to; at++) {
+        put_row(copy.bin, peek(many, at), whose_body(many, at, to)->body);
+        if (!mr_copy_row(&copy))
+            break;
+    }
+    status = mr_copy_end(&copy, err);
+    for (uint32_t at = from; status == MR_OK && at < to; at++)
+        many->finishes[many->order[at]]->status = MR_OK;
     return status;
+}
+
+static enum mr_status
+write_range(const struct many *many, uint32_t from, uint32_t to, struct mr_err *err)
+{
+    enum mr_status status;
+
+    if (can_copy(many, from, to)) {
+        status = write_by_copy(many, from, to, err);
+        /* About a row, an id that is there already among them: the statement decides. */
+        if (status != MR_BAD_ARGUMENT && status != MR_NOT_FOUND)
+            return status;
+    }
+    return write_by_statement(many, from, to, err);
 }
 
 /* A row that somebody else is about to write, and does not get done with, is found by halving,
@@ -400,11 +492,28 @@ write_halving(const struct many *many, uint32_t from, uint32_t to, struct mr_err
     return status == MR_OK ? write_halving(many, middle, to, err) : status;
 }
 
+/* A row that is held by somebody is not waited for long. And plans must not depend on statistics,
+ * nor be made again for each batch, which costs more than a small batch itself. */
+static const char batches_sql[] =
+    "select set_config('lock_timeout', '500ms', false), "
+    "set_config('plan_cache_mode', 'force_generic_plan', false)";
+
+static enum mr_status
+prepare_batches(struct mr_pg *pg, struct mr_err *err)
+{
+    enum mr_status status = MR_OK;
+
+    if ((pg->prepared & MR_STMT_BATCH) == 0)
+        status = mr_pg_run(pg, batches_sql, 0, NULL, NULL, err);
+    return status == MR_OK ? mr_stmt_prepare(pg, MR_STMT_BATCH, err) : status;
+}
+
 enum mr_status
 mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t count,
     struct mr_arena *arena, struct mr_err *err)
 {
-    struct many many = {.pg = pg, .finishes = finishes};
+    struct mr_args args = {0};
+    struct many many = {.pg = pg, .finishes = finishes, .args = &args};
     struct looking look = {.pg = pg, .finishes = finishes, .arena = arena};
     enum mr_status status;
 
@@ -413,7 +522,7 @@ mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t co
     if (count > MANY_MAX)
         return mr_err_set(err, MR_TOO_BIG, "store results", "more than 65,536 at a time",
             "Make smaller batches.");
-    status = mr_stmt_prepare(pg, MR_STMT_WORKER, err);
+    status = prepare_batches(pg, err);
     if (status != MR_OK)
         return status;
     many.order = mr_arena_alloc(arena, count * sizeof *many.order);
@@ -422,6 +531,7 @@ mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t co
             "the memory given for what is stored is full", "Use a larger arena.");
     arrange(&many, count);
     status = write_halving(&many, 0, many.count, err);
+    mr_stmt_args_fini(&args);
     if (status != MR_OK)
         return status;
     look.pending = many.order; /* not needed in order any more */

@@ -54,7 +54,8 @@ enum mr_status mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish,
 /* The committer's batch: all rows in one transaction, each with its own status. May be repeated
  * after MR_STORE_DOWN: rows that are already there show as MR_FINISHED with our attempt. A row
  * that somebody else holds for half a second gets MR_BUSY, found by halving the batch: give it
- * again later. Needs 4 bytes a row of the arena beside what is found. */
+ * again later. Needs 4 bytes a row of the arena beside what is found. Changes lock_timeout and
+ * plan_cache_mode of the session: the connection should run nothing else. */
 enum mr_status mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes,
     uint32_t count, struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 

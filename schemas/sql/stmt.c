@@ -58,7 +58,7 @@ struct row {
 static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_BEGIN] = {"mr_begin", "begin", "begin", MR_STMT_BOTH, {0}},
     [MR_STMT_COMMIT] = {"mr_commit", "commit", "commit", MR_STMT_BOTH, {0}},
-    /* A batch that finds everything stored already writes nothing else; its COMMIT would then
+    /* A batch that finds everything stored already writes nothing else; a COMMIT would then
      * flush nothing, and "already there" would be less durable than "stored". */
     [MR_STMT_FLUSH] = {"mr_flush", "write a WAL record",
         "select pg_logical_emit_message(true, 'millrace', '')", MR_STMT_BOTH, {0}},
@@ -309,20 +309,6 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_FINISH] = {"mr_finish", "store the result",
         "select millrace.finish($1, $2, $3, $4, $5, $6)", MR_STMT_WORKER,
         {MR_BIN_UUID, MR_BIN_INT4, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_BYTEA}},
-    [MR_STMT_FINISH_MANY] = {"mr_finish_many", "store results",
-        "insert into millrace.result (id, outcome, attempt, worker, started_at, "
-        "finished_at, "
-        "body) select o.id, 1, attempt, worker, started_at, "
-        "coalesce(finished_at, clock_timestamp()), body "
-        "from unnest($1, $2, $3, $4, $5, $6) "
-        "o (id, attempt, worker, started_at, finished_at, body) "
-        "where exists (select from millrace.job j where j.id = o.id offset 0) "
-        "order by o.id on conflict do nothing returning id",
-        MR_STMT_WORKER,
-        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_TEXT),
-            ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_BYTEA)}},
-    [MR_STMT_IMPATIENT] = {"mr_impatient", "limit a wait",
-        "select set_config('lock_timeout', '500ms', true)", MR_STMT_WORKER, {0}},
     [MR_STMT_INBOX_PUT] = {"mr_inbox_put", "submit a follow-up job",
         "insert into millrace.inbox (id, kind, queue, payload, priority, lane, run_at, "
         "expires_at, timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
@@ -334,6 +320,30 @@ static const struct row rows[MR_STMT_COUNT] = {
         {MR_BIN_UUID, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_BYTEA, MR_BIN_INT2, MR_BIN_TEXT,
             MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8, MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8,
             MR_BIN_INT2, MR_BIN_INT2, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_INT8}},
+    [MR_STMT_FINISH_MANY] = {"mr_finish_many", "store results",
+        "insert into millrace.result (id, outcome, attempt, worker, started_at, "
+        "finished_at, "
+        "body) select o.id, 1, attempt, worker, started_at, "
+        "coalesce(finished_at, clock_timestamp()), body "
+        "from unnest($1, $2, $3, $4, $5, $6) "
+        "o (id, attempt, worker, started_at, finished_at, body) "
+        "where exists (select from millrace.job j where j.id = o.id offset 0) "
+        "order by o.id on conflict do nothing returning id",
+        MR_STMT_BATCH,
+        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_BYTEA)}},
+    [MR_STMT_IS_JOB] = {"mr_is_job", "look a job up",
+        "select from millrace.job where id = $1", MR_STMT_BATCH, {MR_BIN_UUID}},
+};
+
+static const struct {
+    const char *what, *text;
+} copies[] = {
+    [MR_STMT_COPY_JOBS] = {"store jobs by COPY",
+        "copy millrace.job (" JOB_COLUMNS ") from stdin (format binary)"},
+    [MR_STMT_COPY_RESULTS] = {"store results by COPY",
+        "copy millrace.result (id, outcome, attempt, worker, started_at, finished_at, "
+        "body) from stdin (format binary)"},
 };
 
 static Oid
@@ -494,4 +504,16 @@ const char *
 mr_stmt_text(enum mr_stmt stmt)
 {
     return rows[stmt].text;
+}
+
+const char *
+mr_stmt_copy_text(enum mr_stmt_copy copy)
+{
+    return copies[copy].text;
+}
+
+const char *
+mr_stmt_copy_what(enum mr_stmt_copy copy)
+{
+    return copies[copy].what;
 }

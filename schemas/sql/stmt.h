@@ -40,13 +40,22 @@ enum mr_stmt {
     MR_STMT_WHY,
     /* workers */
     MR_STMT_FINISH,
-    MR_STMT_FINISH_MANY,
-    MR_STMT_IMPATIENT,
     MR_STMT_INBOX_PUT,
+    /* a worker's committer */
+    MR_STMT_FINISH_MANY,
+    MR_STMT_IS_JOB,
 };
-#define MR_STMT_COUNT (MR_STMT_INBOX_PUT + 1)
+#define MR_STMT_COUNT (MR_STMT_IS_JOB + 1)
 
-enum mr_stmt_set { MR_STMT_BOTH = 1, MR_STMT_STORE = 2, MR_STMT_WORKER = 4 };
+enum mr_stmt_set {
+    MR_STMT_BOTH = 1,
+    MR_STMT_STORE = 2,
+    MR_STMT_WORKER = 4,
+    MR_STMT_BATCH = 8
+};
+
+/* COPY cannot be prepared, and is not in a pipeline: see copy.h. */
+enum mr_stmt_copy { MR_STMT_COPY_JOBS, MR_STMT_COPY_RESULTS };
 
 /* Parameters of one call. Zeroed memory is empty; start a call with mr_args_reset. */
 #define MR_ARGS_MAX 19
@@ -72,7 +81,10 @@ enum mr_status mr_stmt_send(struct mr_pg *pg, enum mr_stmt stmt,
 /* What it does, in a few words, for errors. */
 const char *mr_stmt_what(enum mr_stmt stmt);
 
-/* For the test that explains them: prepared name and text. */
+const char *mr_stmt_copy_text(enum mr_stmt_copy copy);
+const char *mr_stmt_copy_what(enum mr_stmt_copy copy);
+
+/* Prepared name (also for EXECUTE) and text. */
 const char *mr_stmt_name(enum mr_stmt stmt);
 const char *mr_stmt_text(enum mr_stmt stmt);
 

@@ -34,6 +34,7 @@ static const char setup_sql[] =
     "select set_config('enable_seqscan', 'off', false), "
     "set_config('enable_hashjoin', 'off', false), "
     "set_config('enable_mergejoin', 'off', false), "
+    "set_config('plan_cache_mode', 'force_generic_plan', false), "
     "set_config('lock_timeout', '1s', false), "
     "('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint";
 
@@ -46,7 +47,7 @@ set_up(struct mr_store *store, struct mr_pg *pg, struct mr_err *err)
 
     if (status != MR_OK)
         return status;
-    timeline = mr_pg_int(result, 0, 4);
+    timeline = mr_pg_int(result, 0, 5);
     mr_pg_free_result(&result);
     if (timeline < store->timeline)
         return mr_err_setf(err, MR_STORE_DOWN, "this PostgreSQL is an old one",

@@ -55,7 +55,7 @@ struct mr_store_batch {
 /*
  * One transaction: epoch check, jobs, attempts, results, and always a WAL record of its own.
  * Small batches are one pipelined round trip, large ones COPY BINARY with the former as their
- * fallback. Returns after the pipeline's sync: MR_OK means that every op's status is filled and
+ * fallback. Returns after the server's word that it is ready again: MR_OK means that every op's status is filled and
  * durable. A batch that fails as data is split in halves until the bad row stands alone.
  * An id beyond the days that are made gets MR_BAD_ID. MR_BUSY as an op's status: somebody else
  * held that row for a second, or the arena has no room for what was found; send it again later.

@@ -1,7 +1,7 @@
 /*
  * The store's inside, for the files of this folder that make it up: store.c (life, ownership,
- * small tables), batch.c (commit), judge.c (what was there before), copy.c (COPY BINARY),
- * load.c (reading), list.c and dead.c (for people).
+ * small tables), batch.c (commit), judge.c (what was there before), load.c (reading),
+ * list.c and dead.c (for people).
  */
 #ifndef MR_SQL_STORE_PRIV_H
 #define MR_SQL_STORE_PRIV_H
@@ -11,7 +11,6 @@
 #include "schemas/sql/store.h"
 
 #define MR_STORE_OPS_MAX 65536u                 /* of one batch */
-#define MR_STORE_COPY_MIN 250u                  /* from so many jobs on COPY is cheaper */
 #define MR_STORE_FOUND_BYTES (8u * 1024 * 1024) /* bodies of one look-up */
 #define MR_STORE_INBOX_BYTES (8u * 1024 * 1024) /* payloads of one take */
 #define MR_STORE_DAYS_AHEAD 3
@@ -49,10 +48,6 @@ void mr_store_arg_fence(struct mr_store *store);
  */
 enum mr_status mr_judge_ops(struct mr_store *store, struct mr_store_batch *batch,
     uint32_t *pending, uint32_t count, struct mr_err *err) MR_MUST_CHECK;
-
-/* COPY the jobs order[from..to) within the open transaction. */
-enum mr_status mr_copy_jobs(struct mr_store *store, const struct mr_store_batch *batch,
-    uint32_t from, uint32_t to, struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- lists for people ----------------------------------------------------------------------- */
 

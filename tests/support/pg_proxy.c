@@ -43,10 +43,11 @@ struct stream {
 };
 
 struct pair {
-    int client, server; /* -1: free */
-    bool has_started;   /* the start-up packet, which has no type, is over */
-    bool is_cutting;    /* a COMMIT has come by that is to be cut */
-    bool is_mute;       /* answers are swallowed */
+    int client, server;  /* -1: free */
+    bool has_started;    /* the start-up packet, which has no type, is over */
+    bool is_cutting;     /* a COMMIT has come by that is to be cut */
+    bool is_mute;        /* answers are swallowed */
+    bool ends_in_commit; /* the simple query under way does, behind its COPY */
     enum pg_proxy_cut cut;
     struct stream up, down;
 };
@@ -99,6 +100,16 @@ is_commit(const uint8_t *message, size_t n)
            memcmp(message + at, COMMIT_NAME, sizeof COMMIT_NAME) == 0;
 }
 
+/* A simple query that begins with one and copies: the end of the rows is its COMMIT. */
+static bool
+does_end_in_commit(const uint8_t *message, size_t n)
+{
+    static const char end[] = "; commit";
+
+    return n >= HEADER + sizeof end &&
+           memcmp(message + n - sizeof end, end, sizeof end) == 0;
+}
+
 static void
 judge_commit(struct child *child, struct pair *pair)
 {
@@ -122,12 +133,20 @@ cut_now(struct child *child, const struct pair *pair)
 static enum fate
 take_up(struct child *child, struct pair *pair, const uint8_t *message, size_t n)
 {
+    bool is_copied = message[0] == 'c' && pair->ends_in_commit;
+
     if (message[0] == 'S' || message[0] == 'Q')
         atomic_fetch_add(&child->shared->trips, 1);
-    if (is_commit(message, n))
+    if (message[0] == 'Q')
+        pair->ends_in_commit = does_end_in_commit(message, n);
+    if (is_copied || is_commit(message, n))
         judge_commit(child, pair);
     if (pair->is_cutting && pair->cut == PG_PROXY_BEFORE_COMMIT)
         return cut_now(child, pair);
+    if (is_copied && pair->is_cutting && pair->cut == PG_PROXY_BEFORE_SYNC) {
+        (void)send_all(pair->server, message, n); /* there is no sync of its own */
+        return cut_now(child, pair);
+    }
     if (pair->is_cutting && pair->cut == PG_PROXY_BEFORE_SYNC && message[0] == 'S')
         return cut_now(child, pair);
     if (pair->is_cutting && pair->cut == PG_PROXY_BEFORE_ANSWER)
@@ -154,7 +173,7 @@ take_down(struct child *child, struct pair *pair, const uint8_t *message, size_t
         return cut_now(child, pair);
     /* A transaction that failed answers ROLLBACK: nothing to be cut. */
     if (message[0] == 'Z')
-        pair->is_cutting = false;
+        pair->is_cutting = pair->ends_in_commit = false;
     return send_all(pair->client, message, n) ? GOES_ON : ENDS;
 }
 

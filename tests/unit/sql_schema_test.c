@@ -221,7 +221,7 @@ START_TEST(hot_statements_use_the_keys)
     pg_fixture_text(pg, "insert into millrace.result (id, finished_at, attempt, outcome) "
                         "select id, now(), 1, 1 from millrace.job");
     ck_ok(mr_stmt_prepare(pg, MR_STMT_STORE, &err), err);
-    ck_ok(mr_stmt_prepare(pg, MR_STMT_WORKER, &err), err);
+    ck_ok(mr_stmt_prepare(pg, MR_STMT_BATCH, &err), err);
     pg_fixture_text(pg, "set plan_cache_mode = force_generic_plan");
     snprintf(sql, sizeof sql, "execute %s ('{0}', %s, 1000000)",
         mr_stmt_name(MR_STMT_FIND), id);
@@ -231,6 +231,9 @@ START_TEST(hot_statements_use_the_keys)
     must_use_index(pg, sql);
     snprintf(sql, sizeof sql, "execute %s (%s, '{1}', '{w}', '{null}', '{null}', '{x}')",
         mr_stmt_name(MR_STMT_FINISH_MANY), id);
+    must_use_index(pg, sql);
+    snprintf(
+        sql, sizeof sql, "execute %s (millrace.new_id())", mr_stmt_name(MR_STMT_IS_JOB));
     must_use_index(pg, sql);
     /* The rest runs in the writer's session only. */
     pg_fixture_text(pg, "set enable_seqscan = off");
