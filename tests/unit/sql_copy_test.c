@@ -49,16 +49,6 @@ finish_of(struct mr_uuid id, uint32_t attempt)
     };
 }
 
-static enum mr_status
-finish_one(struct mr_finish *finish, struct mr_err *err)
-{
-    enum mr_status status = mr_finish_one(worker, NULL, finish, err);
-
-    if (status == MR_OK && finish->status == MR_FINISHED)
-        status = mr_finish_found(worker, finish, arena, err);
-    return status;
-}
-
 /* So many jobs and a result for each, all to be freed by free_many. */
 static void
 make_many(uint32_t count)
