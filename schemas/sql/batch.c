@@ -342,11 +342,11 @@ write_by_copy(const struct range *range, struct mr_err *err)
     return status;
 }
 
-/* COPY has no "on conflict": for jobs that nobody marked as sent before. */
+/* COPY has no "on conflict": for jobs that nobody marked as sent before, nor we ourselves. */
 static bool
 can_copy(const struct range *range)
 {
-    if (range->attempts - range->from < MR_COPY_MIN)
+    if (range->attempts - range->from < MR_COPY_MIN || range->store->is_in_doubt)
         return false;
     for (uint32_t at = range->from; at < range->attempts; at++) {
         if (range->batch->ops[range->store->order[at]].is_resent)
@@ -472,6 +472,8 @@ mr_store_commit(struct mr_store *store, struct mr_store_batch *batch, struct mr_
         status = arrange(store, batch, &count, err);
     if (status == MR_OK)
         status = write_halving(store, batch, 0, count, err);
+    if (status == MR_OK || status == MR_STORE_DOWN)
+        store->is_in_doubt = status == MR_STORE_DOWN;
     if (status == MR_OK)
         status = judge(store, batch, err);
     return status;

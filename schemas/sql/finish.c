@@ -417,8 +417,13 @@ can_copy(const struct many *many, uint32_t from, uint32_t to)
 {
     int64_t id_ms = (int64_t)mr_uuid_ms(peek(many, from)->id);
 
-    return to - from >= MR_COPY_MIN &&
-           id_ms > mr_clock_now().wall_us / 1000 - JOB_STAYS_MS;
+    if (to - from < MR_COPY_MIN || id_ms <= mr_clock_now().wall_us / 1000 - JOB_STAYS_MS)
+        return false;
+    for (uint32_t at = from; at < to; at++) {
+        if (peek(many, at)->is_in_doubt)
+            return false;
+    }
+    return true;
 }
 
 static void
@@ -532,6 +537,8 @@ mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t co
     arrange(&many, count);
     status = write_halving(&many, 0, many.count, err);
     mr_stmt_args_fini(&args);
+    for (uint32_t i = 0; status == MR_STORE_DOWN && i < count; i++)
+        finishes[i]->is_in_doubt = true;
     if (status != MR_OK)
         return status;
     look.pending = many.order; /* not needed in order any more */

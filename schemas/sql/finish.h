@@ -21,6 +21,8 @@ struct mr_finish {
     struct mr_span worker; /* name for people */
     struct mr_span body;   /* msgpack; empty is stored as null */
     int64_t started_at_us, finished_at_us;
+    /* Ours, false at first: a batch with it was not answered. It may be there already. */
+    bool is_in_doubt;
 
     /* Out: MR_OK stored now; MR_FINISHED somebody was first, found_* say what stands (spans in
      * the arena given to the call); MR_NO_JOB the job row does not exist; MR_BAD_ARGUMENT. */

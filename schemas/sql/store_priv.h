@@ -21,6 +21,7 @@ struct mr_store {
     uint32_t shard;
     struct mr_uuid broker;
     uint64_t epoch;   /* 0: not claimed */
+    bool is_in_doubt; /* a batch was not answered: its rows may be there */
     bool has_lock;    /* this connection holds the shard's advisory lock */
     int64_t timeline; /* of the server we spoke to last */
     struct mr_uuid low_water;

@@ -194,8 +194,12 @@ START_TEST(a_connection_lost_at_the_commit_of_a_large_batch)
     ck_assert_int_eq(pg_proxy_count(proxy, cut), 1);
     pg_proxy_cut_every(proxy, 0);
     pg_fixture_must_commit(other, ops, LARGE);
-    for (int i = 0; i < LARGE; i++)
-        ck_status(ops[i].status, cut == PG_PROXY_BEFORE_COMMIT ? MR_OK : MR_KNOWN);
+    for (int i = 0; i < LARGE; i++) {
+        /* Before the sync: its backend may see the end of the connection first. */
+        if (cut != PG_PROXY_BEFORE_SYNC)
+            ck_status(ops[i].status, cut == PG_PROXY_BEFORE_COMMIT ? MR_OK : MR_KNOWN);
+        ck_status(ops[i].status, ops[0].status);
+    }
     mr_store_close(&other);
     pg_proxy_stop(&proxy);
     free(ops);
