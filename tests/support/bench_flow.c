@@ -52,10 +52,9 @@ mr_bench_check(struct mr_bench *bench, uint64_t jobs, uint64_t results)
     if (memcmp(got, wanted, sizeof got) == 0)
         return;
     snprintf(why, sizeof why,
-        "%" PRIu64 " rows of %" PRIu64 " jobs, %" PRIu64 " rows of %" PRIu64
-        " results, %" PRIu64 " of them of no job; %" PRIu64 " and %" PRIu64
-        " it should be",
-        got[0], got[1], got[2], got[3], got[4], jobs, results);
+        "%" PRIu64 " jobs, but %" PRIu64 " rows with %" PRIu64 " ids; %" PRIu64
+        " results, but %" PRIu64 " rows with %" PRIu64 " ids, %" PRIu64 " of no job",
+        jobs, got[0], got[1], results, got[2], got[3], got[4]);
     mr_bench_fail(bench, "a job has not exactly one row in job and one in result", why);
 }
 
