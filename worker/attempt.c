@@ -75,7 +75,7 @@ mr_attempt_set(struct mr_attempt *attempt, const struct mr_job_sent *sent,
     attempt->trace = put(attempt, &at, sent->trace);
     attempt->timeout_ms = sent->timeout_ms;
     attempt->serial = serial;
-    attempt->is_isolated = false;
+    attempt->is_isolated = attempt->is_alone = attempt->comes_back = false;
     attempt->done = (struct mr_done){.id = sent->id, .attempt = sent->attempt};
     return MR_OK;
 }

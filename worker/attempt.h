@@ -29,6 +29,7 @@ enum mr_stop {
     MR_STOP_TIMED_OUT,
     MR_STOP_STALE, /* the broker gave it to another, or it is finished */
     MR_STOP_DRAIN, /* the worker ends */
+    MR_STOP_ALONE, /* its group takes too long: it is run again, alone */
 };
 
 struct mr_progress {
@@ -72,6 +73,8 @@ struct mr_attempt {
     uint32_t timeout_ms;
     uint64_t serial;  /* never the same in this process */
     bool is_isolated; /* it runs in a child process */
+    bool is_alone;    /* in no group: it was in one that came to nothing */
+    bool comes_back;  /* from its executor, to be run again */
 
     /* Shared. */
     _Atomic int stop;       /* enum mr_stop; set by the session, the first one stays */

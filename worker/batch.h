@@ -20,8 +20,9 @@ enum mr_claim { MR_CLAIM_OPEN, MR_CLAIM_STARTED, MR_CLAIM_TAKEN_BACK };
 
 struct mr_batch_item {
     struct mr_attempt *attempt; /* NULL, for the session, when it is not there any more */
-    _Atomic int64_t started_us; /* monotonic; of the first: when it was given */
-    _Atomic int claim;          /* enum mr_claim */
+    const struct millrace_kind *group; /* whose jobs it may share a transaction with */
+    _Atomic int64_t started_us;        /* monotonic; of the first: when it was given */
+    _Atomic int claim;                 /* enum mr_claim */
 };
 
 struct mr_batch {
@@ -30,7 +31,7 @@ struct mr_batch {
     struct mr_batch_item items[MR_BATCH_MAX];
 };
 
-/* Session, before it gives the batch: empty; one more. Not more than MR_BATCH_MAX. */
+/* Session, before it gives the batch: empty. */
 static inline void
 mr_batch_reset(struct mr_batch *batch)
 {
@@ -38,12 +39,24 @@ mr_batch_reset(struct mr_batch *batch)
     batch->count = 0;
 }
 
+/* After a loss the other one may still hold its row: whoever waits for it waits alone. */
+static inline const struct millrace_kind *
+mr_batch_group_of(const struct mr_attempt *attempt)
+{
+    bool may = attempt->kind->group_max > 1 && attempt->number == 1 &&
+               !attempt->is_alone && !attempt->is_isolated;
+
+    return may ? attempt->kind : NULL;
+}
+
+/* ... one more; not more than MR_BATCH_MAX. */
 static inline void
 mr_batch_add(struct mr_batch *batch, struct mr_attempt *attempt, int64_t now_us)
 {
     struct mr_batch_item *item = &batch->items[batch->count++];
 
     item->attempt = attempt;
+    item->group = mr_batch_group_of(attempt);
     atomic_store_explicit(&item->started_us, now_us, memory_order_relaxed);
     atomic_store_explicit(&item->claim, MR_CLAIM_OPEN, memory_order_relaxed);
 }

@@ -14,6 +14,7 @@ enum {
     AWAITED = 3, /* cancelling, and the executor waits for the end of it */
 };
 #define PHASE(serial, bits) ((uint64_t)(serial) << 2 | (bits))
+#define GROUP (UINT64_MAX >> 2) /* in the place of a serial */
 
 struct request {
     struct mr_note note;
@@ -34,6 +35,7 @@ mr_canceller_guard_init(struct mr_guard *guard, struct mr_mailbox *box)
 {
     atomic_init(&guard->phase, CLOSED);
     atomic_init(&guard->handle, NULL);
+    atomic_init(&guard->member_count, 0);
     guard->box = box;
     guard->wake.type = MR_NOTE_WAKE;
 }
@@ -48,6 +50,16 @@ void
 mr_canceller_guard_open(struct mr_guard *guard, uint64_t serial)
 {
     atomic_store(&guard->phase, PHASE(serial, OPEN));
+}
+
+void
+mr_canceller_guard_open_group(
+    struct mr_guard *guard, const uint64_t *serials, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        atomic_store_explicit(&guard->members[i], serials[i], memory_order_relaxed);
+    atomic_store_explicit(&guard->member_count, count, memory_order_relaxed);
+    atomic_store(&guard->phase, PHASE(GROUP, OPEN));
 }
 
 bool
@@ -96,19 +108,42 @@ cancel_sql(struct mr_guard *guard)
         mr_pg_cancel_free(&handle);
 }
 
+/* While it is being cancelled, and so cannot be closed. */
+static bool
+is_member(const struct mr_guard *guard, uint64_t serial)
+{
+    uint32_t count = atomic_load_explicit(&guard->member_count, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (atomic_load_explicit(&guard->members[i], memory_order_relaxed) == serial)
+            return true;
+    return false;
+}
+
+static bool
+begin(struct mr_guard *guard, uint64_t serial)
+{
+    uint64_t phase = PHASE(serial, OPEN);
+
+    return atomic_compare_exchange_strong(
+        &guard->phase, &phase, PHASE(serial, CANCELLING));
+}
+
 static void
 serve(const struct request *request)
 {
     struct mr_guard *guard = request->guard;
-    uint64_t phase = PHASE(request->serial, OPEN);
+    uint64_t serial = request->serial, phase;
 
-    if (!atomic_compare_exchange_strong(
-            &guard->phase, &phase, PHASE(request->serial, CANCELLING)))
-        return;
-    cancel_sql(guard);
-    phase = PHASE(request->serial, CANCELLING);
-    if (atomic_compare_exchange_strong(
-            &guard->phase, &phase, PHASE(request->serial, OPEN)))
+    if (!begin(guard, serial)) {
+        serial = GROUP;
+        if (!begin(guard, serial))
+            return;
+    }
+    if (serial != GROUP || is_member(guard, request->serial))
+        cancel_sql(guard);
+    phase = PHASE(serial, CANCELLING);
+    if (atomic_compare_exchange_strong(&guard->phase, &phase, PHASE(serial, OPEN)))
         return;
     atomic_store(&guard->phase, CLOSED);
     mr_note_give(guard->box, &guard->wake);

@@ -19,12 +19,17 @@
 #include "schemas/sql/pg.h"
 #include "worker/note.h"
 
+/* Attempts that may share a transaction. */
+#define MR_GROUP_MAX 256u
+
 /* One per executor; outlives the canceller. */
 struct mr_guard {
-    _Atomic uint64_t phase;              /* serial of the attempt, and what goes on */
-    struct mr_pg_cancel *_Atomic handle; /* of the connection; owned */
-    struct mr_mailbox *box;              /* of the executor */
-    struct mr_note wake;                 /* to it; in use only while it waits for it */
+    _Atomic uint64_t phase;                 /* serial of the attempt, and what goes on */
+    struct mr_pg_cancel *_Atomic handle;    /* of the connection; owned */
+    _Atomic uint64_t members[MR_GROUP_MAX]; /* serials, while it is open for a group */
+    _Atomic uint32_t member_count;
+    struct mr_mailbox *box; /* of the executor */
+    struct mr_note wake;    /* to it; in use only while it waits for it */
 };
 
 void mr_canceller_guard_init(struct mr_guard *guard, struct mr_mailbox *box);
@@ -32,6 +37,9 @@ void mr_canceller_guard_fini(struct mr_guard *guard);
 
 /* Executor: from here to close, SQL of this attempt may be cancelled. */
 void mr_canceller_guard_open(struct mr_guard *guard, uint64_t serial);
+/* ... SQL of these. */
+void mr_canceller_guard_open_group(
+    struct mr_guard *guard, const uint64_t *serials, uint32_t count);
 /* Executor: true, closed. False: a cancel is under way; close it again when MR_NOTE_WAKE
  * came, then it is true. */
 bool mr_canceller_guard_close(struct mr_guard *guard);

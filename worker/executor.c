@@ -89,29 +89,71 @@ tell_news(void *context)
 }
 
 static void
-run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
+pass_on(struct mr_executor *executor, struct mr_attempt *attempt, enum mr_run_end end)
 {
-    bool is_isolated = attempt->is_isolated;
-    enum mr_run_end end = is_isolated ? mr_child_run(executor->child, attempt)
-                                      : mr_run_attempt(executor->job, attempt);
-
+    if (end == MR_RUN_ALONE)
+        attempt->comes_back = attempt->is_alone = true;
     if (end == MR_RUN_TO_STORE) {
         attempt->stored_bytes = attempt->body.n;
         mr_note_give(executor->conf.committer, &attempt->note);
     } else {
         mr_note_give(executor->conf.session, &attempt->note);
     }
-    if (is_isolated)
-        mr_child_tend(executor->child);
+}
+
+static void
+run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
+{
+    if (!attempt->is_isolated) {
+        pass_on(executor, attempt, mr_run_attempt(executor->job, attempt));
+        return;
+    }
+    pass_on(executor, attempt, mr_child_run(executor->child, attempt));
+    mr_child_tend(executor->child);
+}
+
+/* The one at `at`, which is claimed, and those behind it that may share its transaction: what is
+ * there, it waits for nobody. Returns the place of the next one. */
+static uint32_t
+run_group(struct mr_executor *executor, struct mr_batch *batch, uint32_t at)
+{
+    const struct millrace_kind *kind = batch->items[at].group;
+    struct mr_attempt *attempts[MR_GROUP_MAX] = {batch->items[at].attempt};
+    enum mr_run_end ends[MR_GROUP_MAX];
+    uint32_t count = 1, next = at + 1;
+
+    while (next < batch->count && count < kind->group_max &&
+           batch->items[next].group == kind) {
+        if (mr_batch_claim(&batch->items[next], mr_clock_now().mono_us))
+            attempts[count++] = batch->items[next].attempt;
+        next++;
+    }
+    if (count == 1) {
+        run_attempt(executor, attempts[0]);
+        return next;
+    }
+    mr_run_group(executor->job, attempts, count, ends);
+    for (uint32_t i = 0; i < count; i++)
+        pass_on(executor, attempts[i], ends[i]);
+    return next;
 }
 
 /* What is not claimed when we are to end is left: nobody waits for it any more. */
 static void
 run_batch(struct mr_executor *executor, struct mr_batch *batch)
 {
-    for (uint32_t i = 0; i < batch->count && !executor->is_stopping; i++)
-        if (mr_batch_claim(&batch->items[i], mr_clock_now().mono_us))
+    uint32_t i = 0;
+
+    while (i < batch->count && !executor->is_stopping) {
+        if (!mr_batch_claim(&batch->items[i], mr_clock_now().mono_us)) {
+            i++;
+        } else if (batch->items[i].group) {
+            i = run_group(executor, batch, i);
+        } else {
             run_attempt(executor, batch->items[i].attempt);
+            i++;
+        }
+    }
     mr_note_give(executor->conf.session, &executor->idle.note);
 }
 

@@ -69,6 +69,17 @@ struct millrace_kind {
     bool is_isolated;
     uint32_t memory_mib_max;
 
+    /* Up to so many jobs of this kind (2 to 256; 0: one) share a transaction, where that many wait:
+     * several times as fast, above all if run() queues its SQL (millrace_sql_later). run() is
+     * called for one after the other and is not told; each job has its own result, and all are
+     * committed at once or none. Whatever goes wrong with one of them (its answer, its SQL, a
+     * cancel, a timeout, a lock that somebody else holds for half a second, a result that stands),
+     * each of them is then run again alone: run() may be called once more than otherwise. A first
+     * attempt only; later ones are alone. A job sees what those before it wrote, and rows stay
+     * locked until the end of all: for kinds whose jobs seldom meet in a row. Transactional kinds
+     * only, neither isolated nor with running_max. */
+    uint32_t group_max;
+
     /* Called once per process before any run(), from the main thread (isolated kinds: in the
      * worker, to see whether the kind can be offered, and in each child); may be NULL. What it
      * makes is read-only afterwards. False: this kind is not offered; the reason (what, why,

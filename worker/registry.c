@@ -7,6 +7,7 @@
 
 #include "schemas/base/log.h"
 #include "schemas/wire/limits.h"
+#include "worker/canceller.h"
 
 #define OBJECTS_MAX 64
 #define WHY_BYTES 512
@@ -106,6 +107,14 @@ is_name(const char *name)
     return n >= 1 && n <= MR_NAME_BYTES_MAX;
 }
 
+static bool
+has_bad_group(const struct millrace_kind *kind)
+{
+    return kind->group_max > 1 &&
+           (kind->group_max > MR_GROUP_MAX || !kind->is_transactional ||
+               kind->is_isolated || kind->running_max);
+}
+
 static enum mr_status
 add_one(struct mr_registry *registry, const struct millrace_kind *kind,
     const char *origin, struct mr_err *err)
@@ -127,6 +136,12 @@ add_one(struct mr_registry *registry, const struct millrace_kind *kind,
             "MILLRACE_NO_JITTER, or 0 for the default.",
             "%s: %s has a backoff factor of %u percent and a jitter of %u.", origin,
             kind->name, kind->backoff_factor_percent, kind->backoff_jitter_percent);
+    if (has_bad_group(kind))
+        return mr_err_setf(err, MR_BAD_SETTING, "A job kind was refused.",
+            "Let at most 256 jobs share a transaction, of a transactional kind that is "
+            "not "
+            "isolated and has no running_max; or leave .group_max out.",
+            "%s: %s has a group_max of %u.", origin, kind->name, kind->group_max);
     at = place_of(registry, mr_span_str(kind->name), &is_there);
     if (is_there)
         return mr_err_setf(err, MR_BAD_SETTING, "A job kind was refused.",

@@ -9,6 +9,7 @@
 #include "schemas/base/mutant.h"
 #include "schemas/sql/finish.h"
 #include "schemas/wire/pack.h"
+#include "worker/run_priv.h"
 
 enum verdict { OVER, TO_STORE, AGAIN };
 
@@ -44,8 +45,8 @@ mr_run_destroy(struct millrace_job **job)
 
 /* ---- the database ---------------------------------------------------------------------------- */
 
-static bool
-has_transaction(const struct millrace_job *job)
+bool
+mr_run_has_transaction(const struct millrace_job *job)
 {
     return job->conf.db && job->conf.db->pg && mr_pg_in_transaction(job->conf.db->pg);
 }
@@ -71,12 +72,12 @@ close_call(struct millrace_job *job)
         job->conf.await_cancel(job->conf.context);
 }
 
-static void
-roll_back(struct millrace_job *job)
+void
+mr_run_roll_back(struct millrace_job *job)
 {
     close_call(job);
     mr_tx_reset(job->tx);
-    if (has_transaction(job))
+    if (mr_run_has_transaction(job))
         mr_pg_rollback(job->conf.db->pg);
     /* One that cannot roll back (a COPY that was left open) would keep its locks until the next
      * job needs a connection. */
@@ -126,7 +127,7 @@ check(struct millrace_job *job, struct mr_err *err)
         *err = job->err; /* whatever comes, it does not commit */
         return job->sql_status;
     }
-    if (has_transaction(job))
+    if (mr_run_has_transaction(job))
         return MR_OK;
     if (!job->conf.db)
         return mr_err_set(err, MR_STORE_DOWN, "there is no database here", NULL, NULL);
@@ -151,15 +152,17 @@ mr_run_sql(struct millrace_job *job, const char *sql, int count,
     const char *const *params, struct pg_result **result)
 {
     enum mr_status status;
+    struct mr_tx_mark mark;
     struct mr_err err;
     struct mr_pg *pg;
 
     if (!mr_run_is_ready(job))
         return false;
     pg = job->conf.db->pg;
+    mark = mr_tx_mark(job->tx);
     status = sql ? mr_tx_run(job->tx, pg, sql, count, params, result, &err)
                  : mr_tx_send(job->tx, pg, &err);
-    if (!mr_pg_is_alive(pg) || mr_pg_in_transaction(pg))
+    if (mr_tx_was_sent(job->tx, mark))
         job->has_begun = true;
     if (status)
         mr_run_sql_failed(job, status, &err);
@@ -193,7 +196,7 @@ await_database(struct millrace_job *job, bool is_settling)
 static enum verdict
 report(struct millrace_job *job, enum mr_report report, struct mr_span text)
 {
-    roll_back(job);
+    mr_run_roll_back(job);
     job->attempt->rings = false; /* what was put into the inbox is gone as well */
     mr_attempt_report(job->attempt, report, text);
     return OVER;
@@ -208,7 +211,7 @@ mr_run_colon(const struct mr_err *err)
 static enum verdict
 report_err(struct millrace_job *job, enum mr_report how, const struct mr_err *err)
 {
-    roll_back(job);
+    mr_run_roll_back(job);
     job->attempt->rings = false;
     mr_attempt_reportf(
         job->attempt, how, "%s%s%s", err->what, mr_run_colon(err), err->why);
@@ -233,6 +236,7 @@ report_stopped(struct millrace_job *job, enum mr_stop stop)
     case MR_STOP_NOT:
     case MR_STOP_STALE:
     case MR_STOP_DRAIN:
+    case MR_STOP_ALONE:
         break;
     }
     return give_back(job, "the worker was stopped");
@@ -293,6 +297,12 @@ settle(struct millrace_job *job)
     return report_stored(job);
 }
 
+bool
+mr_run_settle(struct millrace_job *job)
+{
+    return settle(job) == OVER;
+}
+
 /* It did not commit, and that is known. */
 static enum verdict
 judge_refusal(struct millrace_job *job, enum mr_status status, const struct mr_err *err)
@@ -348,8 +358,8 @@ fail_without_transaction(struct millrace_job *job)
 }
 
 /* NULL: the result may be stored. */
-static const char *
-mistake_in_body(const struct mr_wr *body)
+const char *
+mr_run_mistake_in(const struct mr_wr *body)
 {
     if (body->status == MR_NO_MEMORY)
         return "no memory for the result";
@@ -365,7 +375,7 @@ static enum verdict
 succeed(struct millrace_job *job)
 {
     struct mr_attempt *attempt = job->attempt;
-    const char *mistake = mistake_in_body(&attempt->body);
+    const char *mistake = mr_run_mistake_in(&attempt->body);
     bool has_sql = job->has_begun || !mr_tx_is_empty(job->tx);
     int stop = atomic_load(&attempt->stop);
 
@@ -381,17 +391,17 @@ succeed(struct millrace_job *job)
     attempt->done.finished_at_us = mr_clock_now().wall_us;
     mr_run_fill_finish(attempt, job->conf.worker);
     if (!attempt->kind->is_transactional || !has_sql) {
-        roll_back(job);
+        mr_run_roll_back(job);
         return TO_STORE;
     }
-    return has_transaction(job) || !job->has_begun ? commit(job)
-                                                   : fail_without_transaction(job);
+    return mr_run_has_transaction(job) || !job->has_begun ? commit(job)
+                                                          : fail_without_transaction(job);
 }
 
 /* ---- one call of the handler -------------------------------------------------------------------- */
 
-static void
-free_rows(struct millrace_job *job)
+void
+mr_run_free_rows(struct millrace_job *job)
 {
     while (job->rows) {
         struct millrace_rows *rows = job->rows;
@@ -401,20 +411,26 @@ free_rows(struct millrace_job *job)
     }
 }
 
+void
+mr_run_forget_call(struct millrace_job *job)
+{
+    mr_arena_reset(job->arena);
+    mr_wr_reset(&job->attempt->body);
+    job->sql_status = MR_OK;
+    job->sqlstate[0] = '\0';
+    job->says_sql_failed = job->is_text_given = job->saw_stop = false;
+    job->retry_after_ms = 0;
+    job->attempt->rings = false;
+}
+
 static enum millrace_answer
 call(struct millrace_job *job)
 {
     struct mr_attempt *attempt = job->attempt;
     enum millrace_answer answer;
 
-    mr_arena_reset(job->arena);
-    mr_wr_reset(&attempt->body);
-    job->sql_status = MR_OK;
-    job->sqlstate[0] = '\0';
-    job->says_sql_failed = job->is_text_given = job->saw_stop = false;
+    mr_run_forget_call(job);
     job->has_begun = false;
-    job->retry_after_ms = 0;
-    attempt->rings = false;
     mr_tx_reset(job->tx);
     job->is_open = true;
     if (job->conf.guard)
@@ -423,7 +439,7 @@ call(struct millrace_job *job)
     /* What is queued is the handler's SQL and goes out with COMMIT. */
     if (answer != MILLRACE_SUCCEEDED || mr_tx_is_empty(job->tx))
         close_call(job);
-    free_rows(job);
+    mr_run_free_rows(job);
     return answer;
 }
 
@@ -456,7 +472,7 @@ judge(struct millrace_job *job, enum millrace_answer answer)
         job->attempt->done.retry_after_ms = job->retry_after_ms;
         return report(job, MR_DID_SNOOZE, MR_SPAN_NONE);
     }
-    roll_back(job);
+    mr_run_roll_back(job);
     mr_attempt_reportf(job->attempt, MR_DID_FAIL_FOR_GOOD,
         "the handler returned %d, which is no answer", (int)answer);
     return OVER;
@@ -477,7 +493,7 @@ may_try_again(struct millrace_job *job, int tries)
     bool is_back;
     int stop;
 
-    roll_back(job);
+    mr_run_roll_back(job);
     if (tries == MR_RUN_TRIES_MAX) {
         (void)report_err(job, MR_DID_FAIL, &job->err);
         return false;
@@ -498,8 +514,8 @@ may_try_again(struct millrace_job *job, int tries)
     return true;
 }
 
-static bool
-take_arguments(struct millrace_job *job)
+bool
+mr_run_take_arguments(struct millrace_job *job)
 {
     struct mr_attempt *attempt = job->attempt;
     struct mr_span kind = mr_span_str(attempt->kind->name);
@@ -518,7 +534,7 @@ mr_run_attempt(struct millrace_job *job, struct mr_attempt *attempt)
     int stop = atomic_load(&attempt->stop);
 
     job->attempt = attempt;
-    if (!take_arguments(job)) {
+    if (!mr_run_take_arguments(job)) {
         (void)report(job, MR_DID_FAIL_FOR_GOOD,
             mr_span_str("the arguments are not one msgpack value"));
         return MR_RUN_OVER;

@@ -70,8 +70,18 @@ void mr_run_destroy(struct millrace_job **job);
 enum mr_run_end {
     MR_RUN_OVER,     /* attempt->done is filled; what has to be durable is */
     MR_RUN_TO_STORE, /* attempt->finish is filled: the committer's turn */
+    MR_RUN_ALONE,    /* of a group: nothing of it has happened; to be run again, alone */
 };
 enum mr_run_end mr_run_attempt(struct millrace_job *job, struct mr_attempt *attempt);
+
+/*
+ * Several attempts of one kind with a group_max, first ones, in one transaction (group.c). Whoever
+ * fails before anything of it was sent is left out, to be run alone; else, and when a lock is not
+ * free in time, one has to stop, or a result stands, nothing is committed and all are to be run
+ * alone. ends[i] is that of attempts[i].
+ */
+void mr_run_group(struct millrace_job *job, struct mr_attempt *const *attempts,
+    uint32_t count, enum mr_run_end *ends);
 
 /* attempt->finish, from what the attempt says about itself. */
 void mr_run_fill_finish(struct mr_attempt *attempt, struct mr_span worker);

@@ -74,15 +74,29 @@ put_into_batch(struct mr_session *session, struct mr_now now, uint32_t executor,
     mr_batch_add(batch, attempt, now.mono_us);
 }
 
+/* A group is one transaction, however long its jobs run; but other threads have a share. */
+static uint32_t
+most_for(const struct mr_session *session, const struct mr_attempt *attempt)
+{
+    uint32_t most, share;
+
+    if (session->kinds[attempt->kind_index].goes_alone)
+        return 1;
+    most = mr_pace_batch(&session->pace, session->queued.count, session->idle_seats);
+    if (!mr_batch_group_of(attempt) || most >= attempt->kind->group_max)
+        return most;
+    share = (session->queued.count + session->idle_seats - 1) / session->idle_seats;
+    if (share > attempt->kind->group_max)
+        share = attempt->kind->group_max;
+    return share > most ? share : most;
+}
+
 static void
 start_one(struct mr_session *session, struct mr_now now, uint32_t executor,
     struct mr_attempt *attempt)
 {
     struct mr_seat *seat = &session->seats[executor];
-    uint32_t most =
-        session->kinds[attempt->kind_index].goes_alone
-            ? 1
-            : mr_pace_batch(&session->pace, session->queued.count, session->idle_seats);
+    uint32_t most = most_for(session, attempt);
 
     *seat = (struct mr_seat){
         .batch = seat->batch, .limited = MR_NO_LIMIT, .handed_us = now.mono_us};
@@ -198,6 +212,25 @@ mr_session_idle(struct mr_session *session, uint32_t executor)
     set_idle(session, seat);
 }
 
+/* Its group came to nothing: it runs again, alone. */
+static void
+come_back(struct mr_session *session, struct mr_attempt *attempt)
+{
+    struct mr_attempts one = {0};
+    int alone = MR_STOP_ALONE;
+
+    attempt->comes_back = false;
+    if (session->is_draining) {
+        mr_attempt_report(attempt, MR_DID_GIVE_BACK, MR_SPAN_NONE);
+        mr_session_report(session, attempt);
+        return;
+    }
+    (void)atomic_compare_exchange_strong(&attempt->stop, &alone, MR_STOP_NOT);
+    atomic_store(&attempt->is_handled, false);
+    mr_session_list_put(&one, attempt);
+    mr_session_list_move(&one, &session->queued, MR_PLACE_QUEUED);
+}
+
 void
 mr_session_returned(struct mr_session *session, struct mr_attempt *attempt)
 {
@@ -207,6 +240,10 @@ mr_session_returned(struct mr_session *session, struct mr_attempt *attempt)
     }
     if (attempt->place == MR_PLACE_RUNNING)
         leave_seat(session, attempt);
+    if (attempt->comes_back && !attempt->is_disowned) {
+        come_back(session, attempt);
+        return;
+    }
     if (attempt->done.started_at_us)
         mr_pace_ran(
             &session->pace, attempt->done.finished_at_us - attempt->done.started_at_us);
@@ -225,9 +262,11 @@ mr_session_returned(struct mr_session *session, struct mr_attempt *attempt)
 void
 mr_session_stop(struct mr_attempt *attempt, enum mr_stop why)
 {
-    int not_yet = MR_STOP_NOT;
+    int before = MR_STOP_NOT;
 
-    (void)atomic_compare_exchange_strong(&attempt->stop, &not_yet, (int)why);
+    if (!atomic_compare_exchange_strong(&attempt->stop, &before, (int)why) &&
+        before == MR_STOP_ALONE) /* the only one that is taken back */
+        (void)atomic_compare_exchange_strong(&attempt->stop, &before, (int)why);
 }
 
 void
@@ -285,6 +324,30 @@ mr_session_seats_start(struct mr_session *session, struct mr_now now)
     start_queued(session, now);
 }
 
+static bool
+is_running(const struct mr_seat *seat, uint32_t at)
+{
+    const struct mr_attempt *attempt = seat->batch->items[at].attempt;
+
+    return attempt && !atomic_load(&attempt->is_handled);
+}
+
+/* Of those that are under way with the one that was claimed last: its group, or itself. */
+static uint32_t
+first_running(const struct mr_seat *seat)
+{
+    const struct mr_batch *batch = seat->batch;
+    uint32_t first = seat->item;
+
+    for (uint32_t i = first; batch->items[first].group && i-- > 0;) {
+        if (batch->items[i].group != batch->items[first].group)
+            break;
+        if (is_running(seat, i))
+            first = i;
+    }
+    return first;
+}
+
 /* ---- hanging executors -------------------------------------------------------------------------- */
 
 /* Its thread keeps the attempt, so the report is made from another one. */
@@ -318,19 +381,30 @@ replace(struct mr_session *session, uint32_t executor, struct mr_attempt *hung)
 }
 
 static void
-write_off(struct mr_session *session, struct mr_now now, uint32_t executor,
-    struct mr_attempt *hung)
+write_off_one(struct mr_session *session, struct mr_attempt *hung)
 {
     bool is_owned = !hung->is_disowned;
 
-    take_rest_back(session, &session->seats[executor]);
     mr_session_disown(session, hung);
     if (is_owned)
         report_hung(session, hung);
     leave_seat(session, hung);
     hung->place = MR_PLACE_NONE; /* nobody waits for it */
     session->held--;
-    await_store_all(session, session->seats[executor].batch);
+}
+
+/* All that run there: a group hangs as one. */
+static void
+write_off(struct mr_session *session, struct mr_now now, uint32_t executor)
+{
+    struct mr_seat *seat = &session->seats[executor];
+    struct mr_attempt *hung = seat->batch->items[seat->item].attempt;
+
+    take_rest_back(session, seat);
+    for (uint32_t i = first_running(seat); i <= seat->item; i++)
+        if (is_running(seat, i))
+            write_off_one(session, seat->batch->items[i].attempt);
+    await_store_all(session, seat->batch);
     if (session->replaced < session->conf.spares) {
         replace(session, executor, hung);
         return;
@@ -347,13 +421,26 @@ cancel_sql(struct mr_session *session, struct mr_now now, uint32_t executor,
 {
     struct mr_seat *seat = &session->seats[executor];
 
-    if (atomic_load(&attempt->stop) == MR_STOP_NOT)
-        return MR_NEVER_US;
     if (now.mono_us >= seat->cancel_us) {
         seat->cancel_us = now.mono_us + CANCEL_AGAIN_US;
         session->act(session->context, MR_SESSION_CANCEL, executor, NULL, attempt);
     }
     return seat->cancel_us;
+}
+
+/* The first one of them that has to stop will do: nothing of the others is committed without it. */
+static int64_t
+cancel_any(struct mr_session *session, struct mr_now now, uint32_t executor)
+{
+    struct mr_seat *seat = &session->seats[executor];
+
+    for (uint32_t i = first_running(seat); i <= seat->item; i++) {
+        struct mr_attempt *attempt = seat->batch->items[i].attempt;
+
+        if (is_running(seat, i) && atomic_load(&attempt->stop) != MR_STOP_NOT)
+            return cancel_sql(session, now, executor, attempt);
+    }
+    return MR_NEVER_US;
 }
 
 int64_t
@@ -363,13 +450,34 @@ mr_session_earlier(int64_t a, int64_t b)
 }
 
 static int64_t
-deadline_of(const struct mr_seat *seat, const struct mr_attempt *attempt)
+deadline_of(const struct mr_seat *seat)
 {
-    if (!attempt->timeout_ms || seat->is_late)
-        return MR_NEVER_US;
-    return atomic_load_explicit(
-               &seat->batch->items[seat->item].started_us, memory_order_relaxed) +
-           attempt->timeout_ms * INT64_C(1000);
+    int64_t deadline_us = MR_NEVER_US;
+
+    for (uint32_t i = first_running(seat); !seat->is_late && i <= seat->item; i++) {
+        const struct mr_batch_item *item = &seat->batch->items[i];
+
+        if (is_running(seat, i) && item->attempt->timeout_ms)
+            deadline_us = mr_session_earlier(deadline_us,
+                atomic_load_explicit(&item->started_us, memory_order_relaxed) +
+                    item->attempt->timeout_ms * INT64_C(1000));
+    }
+    return deadline_us;
+}
+
+/* Of a group nobody knows whose fault it is: each has its own time when it runs alone. */
+static void
+stop_late(struct mr_seat *seat)
+{
+    uint32_t first = first_running(seat);
+
+    if (first == seat->item) {
+        mr_session_stop(seat->batch->items[first].attempt, MR_STOP_TIMED_OUT);
+        return;
+    }
+    for (uint32_t i = first; i <= seat->item; i++)
+        if (is_running(seat, i))
+            mr_session_stop(seat->batch->items[i].attempt, MR_STOP_ALONE);
 }
 
 static int64_t
@@ -391,18 +499,18 @@ watch_seat(struct mr_session *session, struct mr_now now, uint32_t executor)
         seat->hung_us = MR_NEVER_US;
     }
     if (now.mono_us >= seat->hung_us) {
-        write_off(session, now, executor, attempt);
+        write_off(session, now, executor);
         return now.mono_us;
     }
-    if (now.mono_us >= deadline_of(seat, attempt)) {
+    if (now.mono_us >= deadline_of(seat)) {
         seat->is_late = true;
         /* A child process is killed by its executor, which never hangs itself. */
         if (!attempt->is_isolated)
             seat->hung_us = now.mono_us + session->conf.hang_grace_ms * INT64_C(1000);
-        mr_session_stop(attempt, MR_STOP_TIMED_OUT);
+        stop_late(seat);
     }
-    return mr_session_earlier(cancel_sql(session, now, executor, attempt),
-        mr_session_earlier(deadline_of(seat, attempt), seat->hung_us));
+    return mr_session_earlier(cancel_any(session, now, executor),
+        mr_session_earlier(deadline_of(seat), seat->hung_us));
 }
 
 int64_t

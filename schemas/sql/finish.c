@@ -162,8 +162,7 @@ write_one(struct mr_pg *pg, struct mr_tx *tx, const struct mr_finish *finish,
     enum mr_status status;
 
     mr_pg_pipe_open(&pipe, pg, err);
-    if (!mr_pg_in_transaction(pg))
-        (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    mr_tx_begin(tx, &pipe);
     mr_tx_put(tx, &pipe);
     if (MR_MUTANT(result_apart)) {
         (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);

@@ -43,7 +43,16 @@ struct mr_finish {
 enum mr_status mr_finish_one(struct mr_pg *pg, struct mr_tx *tx, struct mr_finish *finish,
     struct mr_err *err) MR_MUST_CHECK;
 
-/* After MR_FINISHED: look for what stands, into found_*. */
+/*
+ * The same for several jobs that share the transaction, all by one worker: each of their rows, or
+ * nothing. MR_OK: all are stored, and each status is MR_OK. MR_STORE_DOWN: unknown; reconnect,
+ * then mr_finish_settle each of them. Others: it was rolled back; MR_FINISHED: some row cannot be
+ * written, which of them is not said.
+ */
+enum mr_status mr_finish_group(struct mr_pg *pg, struct mr_tx *tx,
+    struct mr_finish *const *finishes, uint32_t count, struct mr_err *err) MR_MUST_CHECK;
+
+/* After MR_FINISHED of mr_finish_one: look for what stands, into found_*. */
 enum mr_status mr_finish_found(struct mr_pg *pg, struct mr_finish *finish,
     struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 

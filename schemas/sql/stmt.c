@@ -309,6 +309,12 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_FINISH] = {"mr_finish", "store the result",
         "select millrace.finish($1, $2, $3, $4, $5, $6)", MR_STMT_WORKER,
         {MR_BIN_UUID, MR_BIN_INT4, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_BYTEA}},
+    [MR_STMT_FINISH_GROUP] = {"mr_finish_group", "store the results of a group",
+        "select millrace.finish_group($1, $2, $3, $4, $5, $6)", MR_STMT_WORKER,
+        {ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_INT4), MR_BIN_TEXT, ARRAY_OF(MR_BIN_TIME),
+            ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_BYTEA)}},
+    [MR_STMT_IMPATIENT] = {"mr_impatient", "limit a wait",
+        "select set_config('lock_timeout', '500ms', true)", MR_STMT_WORKER, {0}},
     [MR_STMT_INBOX_PUT] = {"mr_inbox_put", "submit a follow-up job",
         "insert into millrace.inbox (id, kind, queue, payload, priority, lane, run_at, "
         "expires_at, timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "

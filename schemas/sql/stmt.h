@@ -40,6 +40,8 @@ enum mr_stmt {
     MR_STMT_WHY,
     /* workers */
     MR_STMT_FINISH,
+    MR_STMT_FINISH_GROUP,
+    MR_STMT_IMPATIENT,
     MR_STMT_INBOX_PUT,
     /* a worker's committer */
     MR_STMT_FINISH_MANY,

@@ -37,6 +37,8 @@ struct mr_tx {
     int count, sent;
     bool has_checks;
     bool is_refused, is_refused_for_good;
+    bool is_impatient;
+    unsigned flights; /* so often the queue was emptied */
 
     /* Of the pipeline that was run last. */
     bool has_failed; /* one of these, and first */
@@ -75,6 +77,7 @@ forget_items(struct mr_tx *tx)
 {
     tx->count = tx->sent = 0;
     tx->has_checks = false;
+    tx->flights++;
     mr_arena_reset(tx->arena);
 }
 
@@ -83,6 +86,35 @@ mr_tx_reset(struct mr_tx *tx)
 {
     forget_items(tx);
     tx->is_refused = tx->is_refused_for_good = tx->has_failed = false;
+    tx->is_impatient = false;
+}
+
+void
+mr_tx_be_impatient(struct mr_tx *tx)
+{
+    tx->is_impatient = true;
+}
+
+struct mr_tx_mark
+mr_tx_mark(const struct mr_tx *tx)
+{
+    return (struct mr_tx_mark){.count = tx->count, .flights = tx->flights};
+}
+
+bool
+mr_tx_was_sent(const struct mr_tx *tx, struct mr_tx_mark mark)
+{
+    return tx->flights != mark.flights;
+}
+
+bool
+mr_tx_cut(struct mr_tx *tx, struct mr_tx_mark mark)
+{
+    if (mr_tx_was_sent(tx, mark))
+        return false;
+    tx->count = mark.count;
+    tx->is_refused = tx->is_refused_for_good = false;
+    return true;
 }
 
 bool
@@ -337,6 +369,16 @@ blame(struct mr_tx *tx, struct mr_pipe *pipe, const struct item *item,
 }
 
 void
+mr_tx_begin(struct mr_tx *tx, struct mr_pipe *pipe)
+{
+    if (mr_pg_in_transaction(pipe->pg))
+        return;
+    (void)mr_pg_pipe_add(pipe, MR_STMT_BEGIN, NULL);
+    if (tx && tx->is_impatient)
+        (void)mr_pg_pipe_add(pipe, MR_STMT_IMPATIENT, NULL);
+}
+
+void
 mr_tx_put(struct mr_tx *tx, struct mr_pipe *pipe)
 {
     if (!tx)
@@ -483,8 +525,7 @@ fly(struct mr_tx *tx, struct mr_pg *pg, struct mr_err *err)
     }
     mr_pg_pipe_open(&pipe, pg, err);
     pipe.keeps_transaction = true;
-    if (!mr_pg_in_transaction(pg))
-        (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    mr_tx_begin(tx, &pipe);
     mr_tx_put(tx, &pipe);
     status = mr_pg_pipe_run(&pipe);
     mr_pg_pipe_fini(&pipe);
@@ -497,9 +538,10 @@ fly(struct mr_tx *tx, struct mr_pg *pg, struct mr_err *err)
 enum mr_status
 mr_tx_send(struct mr_tx *tx, struct mr_pg *pg, struct mr_err *err)
 {
-    if (tx->count == 0 && mr_pg_in_transaction(pg))
-        return MR_OK;
-    return fly(tx, pg, err);
+    if (tx->count > 0 || !mr_pg_in_transaction(pg))
+        return fly(tx, pg, err);
+    tx->flights++; /* the caller may send something by itself */
+    return MR_OK;
 }
 
 enum mr_status

@@ -33,6 +33,19 @@ void mr_tx_destroy(struct mr_tx **tx);
 /* Start afresh: what is queued is not sent. The transaction itself is the connection's. */
 void mr_tx_reset(struct mr_tx *tx);
 
+/* What is sent from now on waits at most half a second for a lock that somebody else has
+ * (lock_timeout, for this transaction): MR_BUSY then. To be called before anything is sent. */
+void mr_tx_be_impatient(struct mr_tx *tx);
+
+/* A place in the queue, to come back to: false if something of what came later was sent. */
+struct mr_tx_mark {
+    int count;
+    unsigned flights;
+};
+struct mr_tx_mark mr_tx_mark(const struct mr_tx *tx);
+bool mr_tx_was_sent(const struct mr_tx *tx, struct mr_tx_mark mark);
+bool mr_tx_cut(struct mr_tx *tx, struct mr_tx_mark mark) MR_MUST_CHECK;
+
 bool mr_tx_is_empty(const struct mr_tx *tx);
 /* No more: mr_tx_send it now. */
 bool mr_tx_is_full(const struct mr_tx *tx);

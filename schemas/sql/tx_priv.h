@@ -5,6 +5,8 @@
 #include "schemas/sql/pg_priv.h"
 #include "schemas/sql/tx.h"
 
+/* BEGIN, unless it is open, as this transaction wants it. `tx` may be NULL. */
+void mr_tx_begin(struct mr_tx *tx, struct mr_pipe *pipe);
 /* Between mr_pg_pipe_open and mr_pg_pipe_run: send all that is queued here. `tx` may be NULL. */
 void mr_tx_put(struct mr_tx *tx, struct mr_pipe *pipe);
 /* Within mr_pg_pipe_run: read the results of these. */

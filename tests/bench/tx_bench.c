@@ -247,6 +247,7 @@ struct variant {
 static struct variant variants[] = {
     {.bench = "tx", .kind = "bench.transfer"},
     {.bench = "tx-pipelined", .kind = "bench.transfer_queued"},
+    {.bench = "tx-grouped", .kind = "bench.transfer_grouped"},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 

@@ -1,7 +1,8 @@
 /*
  * The transfers of the tx bench: two updates of accounts and a row of the ledger. bench.transfer
- * waits for each statement, bench.transfer_queued for none. The ledger has no unique constraint:
- * nothing but millrace keeps a transfer from being booked twice.
+ * waits for each statement, bench.transfer_queued for none; up to 20 of bench.transfer_grouped
+ * share a transaction. The ledger has no unique constraint: nothing but millrace keeps a transfer
+ * from being booked twice.
  */
 #include "worker/millrace_worker.h"
 
@@ -85,8 +86,15 @@ static const struct millrace_kind queued_kind = {.name = "bench.transfer_queued"
     .help = "{from, to, cents} -> nil",
     .run = queue_transfer,
     .is_transactional = true};
+static const struct millrace_kind grouped_kind = {.name = "bench.transfer_grouped",
+    .help = "{from, to, cents} -> nil",
+    .run = queue_transfer,
+    .is_transactional = true,
+    .group_max = 20};
+
 extern const int millrace_kinds_api;
 const int millrace_kinds_api = MILLRACE_KINDS_API;
 
 extern const struct millrace_kind *const millrace_kinds[];
-const struct millrace_kind *const millrace_kinds[] = {&transfer_kind, &queued_kind, 0};
+const struct millrace_kind *const millrace_kinds[] = {
+    &transfer_kind, &queued_kind, &grouped_kind, 0};

@@ -20,6 +20,7 @@
 #define PAIRS_MAX 64
 #define ROOM (256 * 1024)
 #define HEADER 5 /* a type and a length that counts itself, not the type */
+#define ONCE (-1)
 #define COMMIT_NAME "mr_commit"
 
 struct shared {
@@ -116,7 +117,9 @@ judge_commit(struct child *child, struct pair *pair)
     int every = atomic_load(&child->shared->every);
     long number = atomic_fetch_add(&child->shared->commits, 1);
 
-    if (every == 0 || number % every != 0)
+    if (every == ONCE)
+        atomic_store(&child->shared->every, 0);
+    else if (every == 0 || number % every != 0)
         return;
     pair->is_cutting = true;
     pair->cut = (enum pg_proxy_cut)(child->turn++ % PG_PROXY_CUTS);
@@ -398,6 +401,12 @@ void
 pg_proxy_cut_every(struct pg_proxy *proxy, int n)
 {
     atomic_store(&proxy->shared->every, n);
+}
+
+void
+pg_proxy_cut_next(struct pg_proxy *proxy)
+{
+    atomic_store(&proxy->shared->every, ONCE);
 }
 
 int64_t

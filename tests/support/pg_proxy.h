@@ -29,6 +29,8 @@ const char *pg_proxy_conninfo(const struct pg_proxy *proxy);
 
 /* Every n-th COMMIT from now on; 0: none. */
 void pg_proxy_cut_every(struct pg_proxy *proxy, int n);
+/* Only the next one. */
+void pg_proxy_cut_next(struct pg_proxy *proxy);
 /* So many times at that point. */
 int64_t pg_proxy_count(const struct pg_proxy *proxy, enum pg_proxy_cut cut);
 /* COMMITs that came by. */

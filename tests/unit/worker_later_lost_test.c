@@ -151,7 +151,8 @@ START_TEST(a_connection_lost_at_commit)
         char state[64];
 
         new_job();
-        ck_report(transfer, MR_DID_SUCCEED);
+        ck_assert_int_eq(run_as(transfer, true), MR_RUN_OVER);
+        ck_assert(is_success(attempt));
         (void)snprintf(
             state, sizeof state, "%d %d %d %d", 90 - 10 * i, 110 + 10 * i, i + 1, i + 1);
         ck_state(state);

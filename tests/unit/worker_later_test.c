@@ -261,6 +261,24 @@ START_TEST(a_savepoint_is_the_handlers)
 }
 END_TEST
 
+static enum millrace_answer
+end_it(struct millrace_job *own)
+{
+    (void)transfer(own);
+    ck_assert_ptr_nonnull(millrace_sql(own, "rollback", 0, NULL));
+    return MILLRACE_SUCCEEDED;
+}
+
+START_TEST(a_transaction_that_was_ended_at_once)
+{
+    ck_report(end_it, MR_DID_FAIL_FOR_GOOD);
+    ck_text(
+        "the job's transaction is gone: the handler ended it; that is done for it, with "
+        "the result");
+    ck_state("100 100 0 0");
+}
+END_TEST
+
 START_TEST(who_comes_second_writes_nothing)
 {
     ck_report(transfer, MR_DID_SUCCEED);
@@ -372,6 +390,7 @@ main(void)
     tcase_add_test(tcase, a_calculation_may_not_queue);
     tcase_add_test(tcase, serialization_failures_run_again_in_place);
     tcase_add_test(tcase, a_savepoint_is_the_handlers);
+    tcase_add_test(tcase, a_transaction_that_was_ended_at_once);
     tcase_add_test(tcase, who_comes_second_writes_nothing);
     tcase_add_test(tcase, a_demand_that_is_met);
     tcase_add_test(tcase, a_demand_that_is_not_met);

@@ -74,6 +74,30 @@ ck_refused(const struct millrace_kind *kind, const char *why)
     ck_assert_str_ne(err.todo, "");
 }
 
+START_TEST(groups_that_cannot_be)
+{
+    static const struct millrace_kind most = {
+        .name = "a", .run = run, .is_transactional = true, .group_max = 256};
+    static const struct millrace_kind least = {.name = "c", .run = run, .group_max = 1};
+    const struct millrace_kind *const good[] = {&most, &least, NULL};
+    struct millrace_kind kind = most;
+
+    ck_assert_int_eq(mr_registry_add(registry, good, "here", &err), MR_OK);
+    kind.name = "b";
+    kind.group_max = 257;
+    ck_refused(&kind, "here: b has a group_max of 257.");
+    kind.group_max = 2;
+    kind.running_max = 1;
+    ck_refused(&kind, "here: b has a group_max of 2.");
+    kind.running_max = 0;
+    kind.is_isolated = true;
+    ck_refused(&kind, "here: b has a group_max of 2.");
+    kind.is_isolated = false;
+    kind.is_transactional = false;
+    ck_refused(&kind, "here: b has a group_max of 2.");
+}
+END_TEST
+
 START_TEST(kinds_are_found_by_name)
 {
     struct mr_offer offers[3];
@@ -227,6 +251,7 @@ main(void)
     int failed;
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
+    tcase_add_test(tcase, groups_that_cannot_be);
     tcase_add_test(tcase, kinds_are_found_by_name);
     tcase_add_test(tcase, wrong_kinds_are_refused);
     tcase_add_test(tcase, there_is_a_limit);

@@ -25,7 +25,9 @@ run(struct millrace_job *job)
 static const struct millrace_kind plain = {.name = "a.plain", .run = run};
 static const struct millrace_kind alone = {
     .name = "b.alone", .run = run, .running_max = 1};
-static const struct millrace_kind *const kinds[] = {&plain, &alone, NULL};
+static const struct millrace_kind grouped = {
+    .name = "c.grouped", .run = run, .is_transactional = true, .group_max = 4};
+static const struct millrace_kind *const kinds[] = {&plain, &alone, &grouped, NULL};
 
 static struct mr_registry *registry;
 static struct mr_session *session;

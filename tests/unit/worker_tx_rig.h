@@ -126,6 +126,14 @@ ck_text(const char *text)
         (const char *)attempt->done.text.p);
 }
 
+/* The server may have committed just after we looked; then the row that stands is ours. */
+static inline bool
+is_success(const struct mr_attempt *of)
+{
+    return of->done.report == MR_DID_SUCCEED ||
+           (of->done.report == MR_WAS_FINISHED && of->done.outcome == MR_SUCCEEDED);
+}
+
 /* Cents of the two accounts, rows of the ledger, result rows. */
 static inline void
 ck_state(const char *state)
