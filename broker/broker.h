@@ -58,6 +58,7 @@ struct mr_broker {
     int64_t forgives_until_us; /* till then, peers that cannot be reached are kept */
     int64_t complain_us;       /* not sooner about file descriptors */
     uint32_t scolds;           /* answers to strangers in this second */
+    bool has_signals, has_doors, has_answers; /* may have, as far as the last poll said */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;
     struct mr_counters counters;
     struct mr_meter meter;

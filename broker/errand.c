@@ -480,10 +480,13 @@ retry_parked(struct mr_errand *errand)
 void
 mr_errand_collect(struct mr_errand *errand)
 {
-    struct mr_node *node;
+    struct mr_mailbox *box = errand->broker->answers;
+    struct mr_node *node = mr_mailbox_take(box);
 
-    mr_mailbox_hush(errand->broker->answers);
-    while ((node = mr_mailbox_take(errand->broker->answers)) != NULL) {
+    /* Before the last look into it: who gives later rings again. */
+    if (node || errand->broker->has_answers)
+        mr_mailbox_hush(box);
+    for (node = node ? node : mr_mailbox_take(box); node; node = mr_mailbox_take(box)) {
         struct mr_task *task = (struct mr_task *)node;
 
         answers[task->type](errand, task);

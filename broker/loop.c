@@ -202,12 +202,15 @@ turn(struct mr_broker *broker)
     (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
     look_at_clock(broker);
     may_reap = broker->now.mono_us >= broker->forgives_until_us;
-    take_signals(broker);
-    mr_door_look(broker);
+    if (broker->has_signals)
+        take_signals(broker);
+    if (broker->has_doors)
+        mr_door_look(broker);
     has_more = take_in(broker, MR_FRONT);
     has_more = take_in(broker, MR_BACK) || has_more;
     (void)mr_meter_to(&broker->meter, MR_METER_SCHEDULE);
     mr_errand_collect(broker->errand);
+    mr_errand_dispatch(broker->errand); /* the writer need not wait for us to match */
     if (broker->now.mono_us >= broker->probe_us) {
         broker->probe_us = broker->now.mono_us + PROBE_US;
         mr_talk_probe(broker);
@@ -240,14 +243,21 @@ sleep_until(struct mr_broker *broker, int64_t next_us)
         {.socket = broker->door_events[MR_BACK], .events = ZMQ_POLLIN},
     };
     int64_t left_us = next_us - mr_clock_now().mono_us;
+    int count;
 
+    broker->has_signals = broker->has_doors = broker->has_answers = true;
     if (left_us <= 0)
         return;
     if (left_us > SLEEP_US_MAX)
         left_us = SLEEP_US_MAX;
     (void)mr_meter_to(&broker->meter, MR_METER_WAIT);
-    /* Interrupted or not: the next turn looks at everything. */
-    (void)zmq_poll(items, sizeof items / sizeof *items, (long)((left_us + 999) / 1000));
+    /* Interrupted: the next turn looks at everything. */
+    count = zmq_poll(items, sizeof items / sizeof *items, (long)((left_us + 999) / 1000));
+    if (count < 0)
+        return;
+    broker->has_answers = items[2].revents;
+    broker->has_signals = items[3].revents;
+    broker->has_doors = items[4].revents || items[5].revents;
 }
 
 /* What is with the writer comes back before we free anything; a database that does not answer
@@ -271,6 +281,7 @@ stop_writer(struct mr_broker *broker)
 enum mr_status
 mr_loop_run(struct mr_broker *broker)
 {
+    broker->has_signals = broker->has_doors = broker->has_answers = true;
     while (broker->phase != MR_PHASE_ENDED) {
         int64_t next_us = turn(broker);
 
