@@ -38,6 +38,7 @@ static const struct number of_core[] = {
     GAUGE(recovered),
     GAUGE(checking),
     TOTAL(payload_bytes),
+    GAUGE(loading),
     GAUGE(workers),
     GAUGE(clients),
     GAUGE(watches),

@@ -248,6 +248,7 @@ int64_t mr_core_tick(struct mr_core *core, struct mr_now now);
 struct mr_core_stats {
     uint32_t jobs, storing, waiting, ready, sent, settling, recovered, checking;
     uint64_t payload_bytes;
+    uint32_t loading; /* 1: some unfinished jobs may be in the database only */
     uint32_t workers, clients, watches, lanes;
     uint64_t submitted, known, refused, dispatched, succeeded, failed, cancelled, expired;
     uint64_t retried, snoozed, lost, crashed, timed_out, given_back, stale, adopted,

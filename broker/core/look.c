@@ -16,6 +16,7 @@ mr_look_stats(const struct mr_core *core, struct mr_core_stats *out)
     out->recovered = core->by_state[MR_JOB_RECOVERED];
     out->checking = core->by_state[MR_JOB_CHECKING];
     out->payload_bytes = core->pool.bytes;
+    out->loading = core->is_partial;
     out->workers = core->workers;
     out->clients = core->clients;
     out->watches = core->watchers.used;

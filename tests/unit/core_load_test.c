@@ -78,7 +78,9 @@ START_TEST(what_is_loaded_runs_although_more_is_to_come)
     load(&rig, &late);
     rig_tick(&rig);
     ck_assert_str_eq(rig_state(&rig, late.job.id), "running");
+    ck_assert_uint_eq(rig_stats(&rig).loading, 1);
     mr_core_load_done(rig.core, rig.now);
+    ck_assert_uint_eq(rig_stats(&rig).loading, 0);
     rig_stop(&rig);
 }
 END_TEST
