@@ -526,7 +526,9 @@ turn(struct mr_lib_link *link)
 {
     int64_t now = link->now_us = now_us();
 
-    mr_mailbox_hush(link->mr->inbox);
+    if (link->is_rung)
+        mr_mailbox_hush(link->mr->inbox);
+    link->is_rung = false;
     (void)take_requests(link);
     if (link->state == MR_LIB_DOWN && now >= link->next_try_us)
         connect_next(link, now);

@@ -101,6 +101,7 @@ struct mr_lib_link {
     struct millrace *mr;
     bool is_stopping;
     bool is_full;       /* as the gate says */
+    bool is_rung;       /* the inbox's bell: hush it */
     bool has_completed; /* completions were pushed whose bell is not rung yet */
     int64_t now_us;     /* when this turn began */
     uint64_t random;

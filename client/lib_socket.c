@@ -174,6 +174,7 @@ mr_lib_socket_wait(struct mr_lib_link *link, int timeout_ms)
     if (link->may_hear || link->may_break)
         return;
     (void)poll(polls, sizeof polls / sizeof *polls, timeout_ms);
+    link->is_rung = polls[0].revents != 0;
     link->may_hear = polls[1].revents != 0;
     link->may_break = polls[2].revents != 0;
 }
