@@ -22,11 +22,10 @@
 #define MR_LIB_ENDPOINTS_MAX 16
 #define MR_LIB_TEXT_MAX 512
 #define MR_LIB_NEVER INT64_MAX
-/* Messages with jobs under way at a time: what gathers meanwhile is the next one. More of them
- * if they are large. */
-#define MR_LIB_SMALL_FLIGHTS_MAX 2
-#define MR_LIB_LARGE_FLIGHTS_MAX 4
-#define MR_LIB_LARGE_JOBS 1024u
+/* One message with jobs is under way, and what gathers meanwhile is the next one; a few more if
+ * they are large. */
+#define MR_LIB_FLIGHTS_MAX 4
+#define MR_LIB_LARGE_JOBS 256u
 
 struct mr_lib_req;
 struct mr_lib_flight;

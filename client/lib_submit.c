@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PASSED_MAX 4096u /* jobs of other queues, when a message is put together */
 #define BUSY_BASE_US 20000
 #define BUSY_CAP_US 2000000
 
@@ -81,28 +82,37 @@ room_of(const struct mr_lib_link *link)
     return room < MR_JOBS_PER_MESSAGE_MAX ? room : MR_JOBS_PER_MESSAGE_MAX;
 }
 
-/* May `unit` travel with `head`, the first one? */
 static bool
-goes_with(const struct mr_lib_unit *unit, const struct mr_lib_unit *head)
+is_same_queue(const struct mr_lib_req *a, const struct mr_lib_req *b)
 {
-    const struct mr_lib_req *a = unit->req, *b = head->req;
+    return a == b || a->queue.p == b->queue.p || mr_span_eq(a->queue, b->queue);
+}
 
-    return a == b || ((a->queue.p == b->queue.p || mr_span_eq(a->queue, b->queue)) &&
-                         !a->waiter_count == !b->waiter_count);
+/* The next one from `unit` on that may travel with `head`. Jobs of other queues are passed over,
+ * those of one queue are never overtaken. NULL: there is none near. */
+static struct mr_lib_unit *
+companion(const struct mr_lib_unit *head, struct mr_lib_unit *unit, uint32_t *passed)
+{
+    while (unit && !is_same_queue(unit->req, head->req)) {
+        if (++*passed > PASSED_MAX)
+            return NULL;
+        unit = unit->next;
+    }
+    return unit && !unit->req->waiter_count == !head->req->waiter_count ? unit : NULL;
 }
 
 /* Whether the next message is one of the large ones, of which there may be more. */
 static bool
 is_large(const struct mr_lib_link *link)
 {
-    uint32_t room = room_of(link), n = 0;
+    uint32_t room = room_of(link), n = 0, passed = 0;
+    struct mr_lib_unit *unit = link->first;
     size_t bytes = 0;
 
     if (link->listed_jobs < MR_LIB_LARGE_JOBS &&
         link->listed_bytes <= MR_MESSAGE_BYTES_GOAL)
         return false;
-    for (const struct mr_lib_unit *unit = link->first;
-         unit && n < room && goes_with(unit, link->first); unit = unit->next) {
+    for (; unit && n < room; unit = companion(link->first, unit->next, &passed)) {
         bytes += unit->job.n;
         if (++n >= MR_LIB_LARGE_JOBS || (n > 1 && bytes > MR_MESSAGE_BYTES_GOAL))
             return true;
@@ -114,31 +124,33 @@ static bool
 has_room(const struct mr_lib_link *link)
 {
     return link->jobs_out < link->window_jobs &&
-           (link->flight_count < MR_LIB_SMALL_FLIGHTS_MAX ||
-               (link->flight_count < MR_LIB_LARGE_FLIGHTS_MAX && is_large(link)));
+           (link->flight_count == 0 ||
+               (link->flight_count < MR_LIB_FLIGHTS_MAX && is_large(link)));
 }
 
 bool
 mr_lib_submit_is_full(const struct mr_lib_link *link)
 {
-    return link->first || link->flight_count >= MR_LIB_SMALL_FLIGHTS_MAX ||
-           link->jobs_out >= link->window_jobs;
+    return link->first || link->flight_count > 0;
 }
 
 /* As many as fit from the head of the list. */
 static void
 take_off(struct mr_lib_link *link, struct mr_lib_flight *flight, uint32_t room)
 {
-    struct mr_lib_unit *head = link->first, *unit;
+    struct mr_lib_unit *head = link->first, *unit = head, *next;
     struct mr_wr *wr = &link->out;
     /* If any of them was sent before, so was the first. */
     uint32_t flags = (head->req->waiter_count ? MR_SUBMIT_WATCH : 0) |
                      (head->was_sent ? MR_SUBMIT_RESENT : 0);
     size_t mark = mr_put_submit_open(wr, flight->corr, head->req->queue, flags);
     size_t begin = wr->n;
+    uint32_t passed = 0;
 
-    while ((unit = link->first) && flight->count < room && goes_with(unit, head) &&
-           (unit == head || wr->n - begin + unit->job.n <= MR_MESSAGE_BYTES_GOAL)) {
+    for (; unit && flight->count < room; unit = companion(head, next, &passed)) {
+        if (unit != head && wr->n - begin + unit->job.n > MR_MESSAGE_BYTES_GOAL)
+            break;
+        next = unit->next;
         mr_wr_raw(wr, unit->job);
         unlist(link, unit);
         unit->flight = flight;

@@ -110,20 +110,26 @@ START_TEST(no_answer_is_a_timeout)
 }
 END_TEST
 
+/* What is enough for a message that does not wait for the one under way. */
+#define LARGE 256
+
 START_TEST(a_lost_connection_is_mended_and_all_said_again)
 {
+    enum { ALL = 1 + LARGE + 1 };
     char endpoint[256];
-    struct millrace_id ids[3];
+    struct millrace_id ids[ALL];
 
     ids[0] = script_start("test.noop", MILLRACE_UNTIL_DURABLE, SCRIPT_DEADLINE_MS);
     script_expect(MR_SUBMIT);
-    ids[1] = script_start("test.noop", MILLRACE_UNTIL_DURABLE, SCRIPT_DEADLINE_MS);
+    for (int i = 1; i <= LARGE; i++)
+        ids[i] = script_start("test.noop", MILLRACE_UNTIL_DURABLE, SCRIPT_DEADLINE_MS);
     script_expect(MR_SUBMIT);
-    ids[2] = script_start("test.noop", MILLRACE_UNTIL_DURABLE, SCRIPT_DEADLINE_MS);
+    ck_assert_uint_eq(script_submit_in_hand().jobs, LARGE);
+    ids[ALL - 1] = script_start("test.noop", MILLRACE_UNTIL_DURABLE, SCRIPT_DEADLINE_MS);
     memcpy(endpoint, script.endpoint, sizeof endpoint);
     zmq_close(script.socket);
     script_bind_to(endpoint);
-    for (int got = 0; got < 3;) {
+    for (int got = 0; got < ALL;) {
         struct mr_submit submit;
 
         script_expect(MR_SUBMIT);
@@ -134,7 +140,7 @@ START_TEST(a_lost_connection_is_mended_and_all_said_again)
             ck_assert_mem_eq(script_next_job(&submit).id.b, ids[got++].b, 16);
         script_ack(script_submit_in_hand().jobs, NULL, 0, 0);
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < ALL; i++)
         script_expect_code(0);
 }
 END_TEST
@@ -187,48 +193,38 @@ START_TEST(one_message_for_what_gathered)
 }
 END_TEST
 
-/* Two small messages are under way: the first one's corr is for the caller to answer later. */
+/* A message is under way: its corr is for the caller to answer later. */
 static uint64_t
 fill_the_way(void)
 {
-    uint64_t corr;
-
     script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
     script_expect(MR_SUBMIT);
-    corr = script.msg.corr;
-    script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
-    script_expect(MR_SUBMIT);
-    return corr;
+    return script.msg.corr;
 }
 
 START_TEST(what_gathers_on_the_way_is_the_next_message)
 {
     uint64_t first = fill_the_way();
 
-    for (int i = 0; i < 300; i++)
+    for (int i = 0; i < LARGE - 1; i++)
         script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
     ck_assert(!script_expect_within(MR_SUBMIT, SCRIPT_NOTHING_MS));
     script.msg.corr = first;
     script_ack_one(MR_OK);
     script_expect(MR_SUBMIT);
-    ck_assert_uint_eq(script_submit_in_hand().jobs, 300);
+    ck_assert_uint_eq(script_submit_in_hand().jobs, LARGE - 1);
     script_expect_code(0);
 }
 END_TEST
 
 /* Enough for a large message does not wait for the small ones. */
-START_TEST(large_messages_overtake_nothing_and_wait_for_nobody)
+START_TEST(large_messages_wait_for_nobody)
 {
-    uint32_t got = 0;
-
     (void)fill_the_way();
-    for (int i = 0; i < 3000; i++)
+    for (int i = 0; i < LARGE; i++)
         script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
-    while (got < 1024) {
-        script_expect(MR_SUBMIT);
-        ck_assert_uint_ge(script_submit_in_hand().jobs, 1024);
-        got += script_submit_in_hand().jobs;
-    }
+    script_expect(MR_SUBMIT);
+    ck_assert_uint_eq(script_submit_in_hand().jobs, LARGE);
 }
 END_TEST
 
@@ -245,13 +241,9 @@ END_TEST
 START_TEST(the_thread_is_woken_again_when_the_way_is_free)
 {
     enum { ROUNDS = 50 };
-    uint64_t first = fill_the_way(), second = script.msg.corr;
 
-    script.msg.corr = first;
+    (void)fill_the_way();
     script_ack_one(MR_OK);
-    script.msg.corr = second;
-    script_ack_one(MR_OK);
-    script_expect_code(0);
     script_expect_code(0);
     script.pings = 0;
     for (int i = 0; i < ROUNDS; i++) {
@@ -278,22 +270,40 @@ START_TEST(calls_need_not_wait_for_jobs)
 }
 END_TEST
 
+/* Nor does one wait for the other's: the first message has what was there, then come all of the
+ * other queue, then the rest. Each queue's jobs stay in order. */
 START_TEST(queues_do_not_share_a_message)
 {
-    struct millrace_job job;
+    enum { JOBS = 40 };
+    static const char *const queues[] = {"even", "odd"};
+    struct millrace_id ids[JOBS];
+    uint32_t got[2] = {0, 0};
+    int messages = 0;
 
-    ck_assert_int_eq(script_expect_within(MR_SUBMIT, SCRIPT_NOTHING_MS), false);
-    for (int i = 0; i < 4; i++) {
+    ck_assert(!script_expect_within(MR_SUBMIT, SCRIPT_NOTHING_MS));
+    for (int i = 0; i < JOBS; i++) {
+        struct millrace_job job;
+
         millrace_job_init(&job, "test.noop");
-        job.queue = i % 2 ? "odd" : "even";
+        job.queue = queues[i % 2];
+        ids[i] = job.id;
         ck_assert_int_eq(millrace_submit_start(script.mr, &job, 0, 0, NULL, NULL), 0);
     }
-    for (int i = 0; i < 4; i++) {
+    for (; got[0] + got[1] < JOBS; messages++) {
+        struct mr_submit submit;
+        uint32_t which, jobs;
+
         script_expect(MR_SUBMIT);
-        ck_assert(mr_span_is(script_submit_in_hand().queue, i % 2 ? "odd" : "even"));
-        script_ack_one(MR_OK);
+        submit = script_submit_in_hand();
+        which = mr_span_is(submit.queue, queues[1]);
+        jobs = submit.jobs;
+        for (uint32_t i = 0; i < jobs; i++)
+            ck_assert_mem_eq(
+                script_next_job(&submit).id.b, ids[2 * got[which]++ + which].b, 16);
+        script_ack(jobs, NULL, 0, 0);
     }
-    for (int i = 0; i < 4; i++)
+    ck_assert_int_le(messages, 3);
+    for (int i = 0; i < JOBS; i++)
         script_expect_code(0);
 }
 END_TEST
@@ -602,7 +612,7 @@ main(void)
     tcase_add_test(with, no_session_means_hello_again);
     tcase_add_test(with, one_message_for_what_gathered);
     tcase_add_test(with, what_gathers_on_the_way_is_the_next_message);
-    tcase_add_test(with, large_messages_overtake_nothing_and_wait_for_nobody);
+    tcase_add_test(with, large_messages_wait_for_nobody);
     tcase_add_test(with, deadlines_hold_while_the_way_is_full);
     tcase_add_test(with, calls_need_not_wait_for_jobs);
     tcase_add_test(with, the_thread_is_woken_again_when_the_way_is_free);
