@@ -104,6 +104,13 @@ START_TEST(ids_stay_found_while_their_table_grows)
         }
         left++;
         ck_assert_uint_eq(ids.count, left);
+        for (uint32_t at = n; at > 0;
+             at /= 3) { /* while some have moved and some have not */
+            struct mr_uuid id = row_at(&slab, at)->id;
+            bool is_gone = at % 2 == 0 && at / 2 * 3 <= n;
+
+            ck_assert_uint_eq(mr_ids_find(&ids, &id), is_gone ? 0 : at);
+        }
     }
     ck_assert_uint_gt(moving, 1000);
     ck_assert_uint_eq(ids.level + 1, ids.levels);
