@@ -1,5 +1,6 @@
 #include "schemas/sql/bin.h"
 
+#include <endian.h>
 #include <limits.h>
 #include <stdlib.h>
 
@@ -25,7 +26,7 @@ mr_bin_reset(struct mr_bin *bin)
 }
 
 static bool
-make_room(struct mr_bin *bin, size_t n)
+grow(struct mr_bin *bin, size_t n)
 {
     size_t cap = bin->cap ? bin->cap : CAP_MIN;
     uint8_t *p;
@@ -34,8 +35,6 @@ make_room(struct mr_bin *bin, size_t n)
         bin->is_full = true;
         return false;
     }
-    if (n <= bin->cap - bin->n)
-        return true;
     while (cap < bin->n + n)
         cap *= 2;
     p = realloc(bin->p, cap);
@@ -48,6 +47,13 @@ make_room(struct mr_bin *bin, size_t n)
     return true;
 }
 
+/* The cap is a power of two, as the limit is: what is within the one is within the other. */
+static inline bool
+make_room(struct mr_bin *bin, size_t n)
+{
+    return (!bin->is_full && n <= bin->cap - bin->n) || grow(bin, n);
+}
+
 void
 mr_bin_raw(struct mr_bin *bin, const void *bytes, size_t n)
 {
@@ -57,39 +63,47 @@ mr_bin_raw(struct mr_bin *bin, const void *bytes, size_t n)
     bin->n += n;
 }
 
-static void
-store_be(uint8_t *to, uint64_t v, size_t bytes)
+static inline void
+store_be4(uint8_t *to, uint32_t v)
 {
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
+    v = htobe32(v);
+    memcpy(to, &v, sizeof v);
 }
 
-static void
-put_be(struct mr_bin *bin, uint64_t v, size_t bytes)
+static inline void
+put_be4(struct mr_bin *bin, uint32_t v)
 {
-    uint8_t text[8];
-
-    store_be(text, v, bytes);
-    mr_bin_raw(bin, text, bytes);
+    if (!make_room(bin, sizeof v))
+        return;
+    store_be4(bin->p + bin->n, v);
+    bin->n += sizeof v;
 }
 
 void
 mr_bin_i16(struct mr_bin *bin, int16_t v)
 {
-    put_be(bin, (uint16_t)v, 2);
+    uint16_t be = htobe16((uint16_t)v);
+
+    mr_bin_raw(bin, &be, sizeof be);
 }
 
-static void
+/* A length and as many bytes: with `bytes` known where it is called, a few instructions. */
+static inline void
 put_number(struct mr_bin *bin, uint64_t v, size_t bytes)
 {
-    put_be(bin, bytes, 4);
-    put_be(bin, v, bytes);
+    uint64_t be = htobe64(v << (64 - 8 * bytes));
+
+    if (!make_room(bin, 4 + bytes))
+        return;
+    store_be4(bin->p + bin->n, (uint32_t)bytes);
+    memcpy(bin->p + bin->n + 4, &be, bytes);
+    bin->n += 4 + bytes;
 }
 
 void
 mr_bin_put_null(struct mr_bin *bin)
 {
-    put_be(bin, UINT32_MAX, 4);
+    put_be4(bin, UINT32_MAX);
 }
 
 void
@@ -189,8 +203,12 @@ mr_bin_put_bytes(struct mr_bin *bin, struct mr_span v)
         bin->is_full = true;
         return;
     }
-    put_be(bin, v.n, 4);
-    mr_bin_raw(bin, v.p, v.n);
+    if (!make_room(bin, 4 + v.n))
+        return;
+    store_be4(bin->p + bin->n, (uint32_t)v.n);
+    if (v.n > 0)
+        memcpy(bin->p + bin->n + 4, v.p, v.n);
+    bin->n += 4 + v.n;
 }
 
 void
@@ -256,12 +274,12 @@ mr_bin_array_open(struct mr_bin *bin, enum mr_bin_type element)
 {
     size_t mark = bin->n;
 
-    put_be(bin, 0, 4);
-    put_be(bin, 1, 4);
-    put_be(bin, 1, 4);
-    put_be(bin, (uint64_t)element, 4);
-    put_be(bin, 0, 4);
-    put_be(bin, 1, 4);
+    put_be4(bin, 0);
+    put_be4(bin, 1);
+    put_be4(bin, 1);
+    put_be4(bin, (uint32_t)element);
+    put_be4(bin, 0);
+    put_be4(bin, 1);
     return mark;
 }
 
@@ -270,8 +288,8 @@ mr_bin_array_close(struct mr_bin *bin, size_t mark, uint32_t count)
 {
     if (bin->is_full)
         return;
-    store_be(bin->p + mark, bin->n - mark - 4, 4);
-    store_be(bin->p + mark + 16, count, 4);
+    store_be4(bin->p + mark, (uint32_t)(bin->n - mark - 4));
+    store_be4(bin->p + mark + 16, count);
 }
 
 bool
