@@ -307,7 +307,13 @@ static const struct row rows[MR_STMT_COUNT] = {
         MR_STMT_STORE, {MR_BIN_UUID}},
 
     [MR_STMT_FINISH] = {"mr_finish", "store the result",
-        "select millrace.finish($1, $2, $3, $4, $5, $6)", MR_STMT_WORKER,
+        "with written as (insert into millrace.result (id, outcome, attempt, worker, "
+        "started_at, finished_at, body) select $1, 1, $2, $3, $4, "
+        "coalesce($5, clock_timestamp()), $6 "
+        "where exists (select from millrace.job j where j.id = $1 offset 0) "
+        "on conflict do nothing returning 1) "
+        "select case when count(*) = 0 then millrace.refuse_finish($1) end from written",
+        MR_STMT_WORKER,
         {MR_BIN_UUID, MR_BIN_INT4, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_BYTEA}},
     [MR_STMT_FINISH_GROUP] = {"mr_finish_group", "store the results of a group",
         "select millrace.finish_group($1, $2, $3, $4, $5, $6)", MR_STMT_WORKER,
