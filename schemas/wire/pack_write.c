@@ -52,7 +52,10 @@ mr_wr_take(struct mr_wr *wr, size_t *n)
 static bool
 grow(struct mr_wr *wr, size_t need)
 {
-    size_t cap = wr->cap ? wr->cap : ROOM_FIRST;
+    size_t cap = wr->cap ? wr->cap
+                 : wr->max < ROOM_FIRST
+                     ? wr->max /* the room is never more than the cap */
+                     : ROOM_FIRST;
     while (cap < need)
         cap = cap > wr->max / 2 ? wr->max : cap * 2;
     uint8_t *memory = realloc(wr->p, cap);
