@@ -124,6 +124,7 @@ struct millrace_id {
 
 #define MILLRACE_ID_TEXT 37
 
+/* A new one, also after fork(). Ids of one millisecond are in no order. */
 MILLRACE_API struct millrace_id millrace_id_new(void);
 /* 36 characters with hyphens. 0 or BAD_ID. */
 MILLRACE_API int millrace_id_parse(const char *text, struct millrace_id *out);
