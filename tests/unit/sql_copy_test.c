@@ -257,8 +257,12 @@ START_TEST(results_of_old_jobs_are_asked_for_one_by_one)
 {
     struct mr_err err = {0};
     int64_t day_ago_us = mr_clock_now().wall_us - INT64_C(90000) * 1000000;
+    struct mr_store_op oldest = pg_fixture_job();
 
+    oldest.id = oldest.job.id = mr_uuid_new(day_ago_us - 1000000);
+    pg_fixture_must_commit(store, &oldest, 1);
     make_many(LARGE);
+    finishes[0].id = oldest.id;
     for (uint32_t i = 1; i < LARGE; i++)
         finishes[i].id = mr_uuid_new(day_ago_us);
     ck_ok(mr_finish_batch(worker, list, LARGE, arena, &err), err);
