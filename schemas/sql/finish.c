@@ -403,7 +403,7 @@ write_by_statement(
 /* ---- by COPY ------------------------------------------------------------------------------------------- */
 
 /*
- * The statement asks of each row whether its job exists; that is a quarter of what it costs. A
+ * The statement asks of each row whether its job exists: 1.6 of its 6.8 us a row, measured. A
  * worker is only sent jobs that are committed, and a job's row stays for a day at least
  * (JOB_STAYS_MS), so for young ids one look is enough: it finds a worker that writes to
  * another database than its broker's, or one that was set back. Then, and for old ids, whose row
