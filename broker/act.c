@@ -28,7 +28,7 @@ on_find(struct mr_broker *broker, const struct mr_action *action)
 static void
 on_read(struct mr_broker *broker, const struct mr_action *action)
 {
-    mr_errand_read(broker->errand, action->id);
+    mr_errand_read(broker->errand, action->id, action->with_history);
 }
 
 static void

@@ -149,10 +149,11 @@ mr_errand_find(struct mr_errand *errand, struct mr_uuid id)
 }
 
 void
-mr_errand_read(struct mr_errand *errand, struct mr_uuid id)
+mr_errand_read(struct mr_errand *errand, struct mr_uuid id, bool with_history)
 {
     errand->broker->counters.reads++;
     look_up(&errand->reads, id);
+    errand->reads.last->with_history |= with_history;
 }
 
 void
@@ -245,7 +246,7 @@ on_read(struct mr_errand *errand, struct mr_task *task)
         const struct mr_stored_job *job = mr_task_find_job(task, task->ids[i]);
 
         if (!job && task->has_more)
-            mr_errand_read(errand, task->ids[i]);
+            mr_errand_read(errand, task->ids[i], task->with_history);
         else
             mr_core_read_back(broker->core, broker->now, task->ids[i], job);
     }

@@ -23,7 +23,7 @@ void mr_errand_destroy(struct mr_errand **errand);
 void mr_errand_store(struct mr_errand *errand, const struct mr_store_op *op);
 void mr_errand_end_sessions(struct mr_errand *errand, struct mr_uuid instance);
 void mr_errand_find(struct mr_errand *errand, struct mr_uuid id);
-void mr_errand_read(struct mr_errand *errand, struct mr_uuid id);
+void mr_errand_read(struct mr_errand *errand, struct mr_uuid id, bool with_history);
 void mr_errand_sweep(struct mr_errand *errand);
 void mr_errand_add_kind(struct mr_errand *errand, struct mr_span kind);
 

@@ -117,7 +117,7 @@ mr_task_reset(struct mr_task *task)
     task->next = NULL;
     task->batch.count = task->batch.end_session_count = 0;
     task->id_count = task->found_count = task->job_count = task->jobs_taken = 0;
-    task->has_more = false;
+    task->has_more = task->with_history = false;
 }
 
 /* One row names mostly what the row before it names: that is copied once. */

@@ -69,6 +69,7 @@ struct mr_task {
 
     struct mr_uuid *ids; /* FIND, READ, SHOW, REDRIVE, EXPLAIN */
     uint32_t id_count;
+    bool with_history;       /* READ: for one of them it is wanted */
     struct mr_found *founds; /* FIND: out */
     uint32_t found_count;
     struct mr_stored_job *jobs; /* READ, SWEEP, LOAD: out */

@@ -74,8 +74,8 @@ static enum mr_status
 run_read(struct mr_store *store, struct mr_task *task)
 {
     struct taking taking = {.task = task};
-    enum mr_status status =
-        mr_store_read(store, task->ids, task->id_count, take_read, &taking, &task->err);
+    enum mr_status status = mr_store_read(store, task->ids, task->id_count,
+        task->with_history, take_read, &taking, &task->err);
 
     if (status == MR_OK)
         mr_task_sort_jobs(task);

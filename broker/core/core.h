@@ -94,6 +94,7 @@ struct mr_action {
     uint32_t peer;
     uint64_t corr;
     struct mr_uuid id; /* FIND, READ; END_SESSIONS: the worker's instance */
+    bool with_history; /* READ: not only the payload, also what became of its attempts */
     enum mr_status code;
     struct mr_span text;
     uint32_t count; /* ACK: items in the message */

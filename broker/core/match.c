@@ -79,7 +79,7 @@ read_ahead(struct mr_core *core, struct mr_lane *lane)
             job->flags |= MR_JOB_READING;
             mr_extra_make(core, job)->reading_bytes = (uint32_t)cost;
             core->reading_bytes += cost;
-            mr_say_read(core, job->id);
+            mr_say_read_payload(core, job->id);
             asked++;
         }
         slot = job->next;

@@ -55,6 +55,12 @@ mr_say_find(struct mr_core *core, struct mr_uuid id)
 void
 mr_say_read(struct mr_core *core, struct mr_uuid id)
 {
+    say(core, (struct mr_action){.act = MR_ACT_READ, .id = id, .with_history = true});
+}
+
+void
+mr_say_read_payload(struct mr_core *core, struct mr_uuid id)
+{
     say(core, (struct mr_action){.act = MR_ACT_READ, .id = id});
 }
 

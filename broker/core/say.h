@@ -14,7 +14,9 @@ void mr_say_event(struct mr_core *core, uint32_t peer, const struct mr_event *ev
 void mr_say_revoke(struct mr_core *core, uint32_t peer, struct mr_uuid id,
     uint32_t attempt, enum mr_why why);
 void mr_say_find(struct mr_core *core, struct mr_uuid id);
+/* Its row and its attempts; only its payload. */
 void mr_say_read(struct mr_core *core, struct mr_uuid id);
+void mr_say_read_payload(struct mr_core *core, struct mr_uuid id);
 void mr_say_store(struct mr_core *core, const struct mr_store_op *op);
 void mr_say_add_kind(struct mr_core *core, struct mr_span kind);
 void mr_say_sweep(struct mr_core *core);

@@ -589,7 +589,7 @@ mr_settle_read_back(
     uint32_t slot = mr_ids_find(&core->job_ids, &id);
     struct mr_job *job;
 
-    if (!slot)
+    if (!slot && !(stored && stored->lacks_history))
         mr_recover_fetched(core, id, stored);
     if (!slot || !(mr_job_at(core, slot)->flags & MR_JOB_READING))
         return;
@@ -606,7 +606,10 @@ mr_settle_read_back(
         tell_waiters(core, slot, 1u << MR_SLIP_AGAIN, MR_BUSY, MR_BUSY,
             mr_span_str("the job was being finished; submit it again to learn how"));
     }
-    if (job->state == MR_JOB_CHECKING && stored) {
+    if (job->state == MR_JOB_CHECKING && stored && stored->lacks_history) {
+        job->flags |= MR_JOB_READING; /* asked for when it was still to be run */
+        mr_say_read(core, id);
+    } else if (job->state == MR_JOB_CHECKING && stored) {
         adopt_history(core, slot, stored);
     } else if (job->state == MR_JOB_CHECKING) {
         mr_say_find(core, id);

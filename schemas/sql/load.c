@@ -88,6 +88,21 @@ on_job(void *context, const struct pg_result *row)
     return !loading->is_stopped;
 }
 
+/* Columns of MR_STMT_READ_PAYLOADS. */
+enum { PAYLOAD_ID, PAYLOAD_TRACE, PAYLOAD_BYTES };
+
+static bool
+on_payload(void *context, const struct pg_result *row)
+{
+    struct loading *loading = context;
+    struct mr_stored_job job = {.job = {.id = mr_bin_uuid(row, 0, PAYLOAD_ID),
+                                    .trace = mr_bin_span(row, 0, PAYLOAD_TRACE),
+                                    .payload = mr_bin_span(row, 0, PAYLOAD_BYTES)},
+        .lacks_history = true};
+
+    return loading->fn(loading->context, &job);
+}
+
 /* Every row tells how far the look went; one without an id tells nothing else. */
 static bool
 on_loaded(void *context, const struct pg_result *row)
@@ -138,7 +153,7 @@ put_ids(struct mr_args *args, const struct mr_uuid *ids, uint32_t count)
 
 enum mr_status
 mr_store_read(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
-    mr_stored_job_fn fn, void *context, struct mr_err *err)
+    bool with_history, mr_stored_job_fn fn, void *context, struct mr_err *err)
 {
     struct loading loading = {.fn = fn, .context = context};
     enum mr_status status = mr_store_is_ready(store, err);
@@ -147,7 +162,8 @@ mr_store_read(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
         return status;
     mr_stmt_args_reset(&store->args);
     put_ids(&store->args, ids, count);
-    return mr_pg_each(store->pg, MR_STMT_READ, &store->args, on_job, &loading, err);
+    return mr_pg_each(store->pg, with_history ? MR_STMT_READ : MR_STMT_READ_PAYLOADS,
+        &store->args, with_history ? on_job : on_payload, &loading, err);
 }
 
 /* ---- inbox ------------------------------------------------------------------------------------------ */
@@ -227,8 +243,8 @@ settle_doubt(
     put_ids(&store->args, store->doubted, store->doubted_count);
     status = mr_pg_exec(store->pg, MR_STMT_AWAIT_INBOX, &store->args, NULL, err);
     if (status == MR_OK)
-        status =
-            mr_store_read(store, store->doubted, store->doubted_count, fn, context, err);
+        status = mr_store_read(
+            store, store->doubted, store->doubted_count, true, fn, context, err);
     if (status == MR_OK)
         store->doubted_count = 0;
     return status;

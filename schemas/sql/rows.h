@@ -78,6 +78,7 @@ struct mr_stored_job {
     uint32_t losses;      /* lost or crashed ones that had started */
     uint32_t near_losses; /* lost ones that were only queued */
     int64_t retry_at_us;  /* of the latest attempt row; 0: none */
+    bool lacks_history; /* read for its payload: only id, trace and payload are filled */
 };
 
 /* A finished job, or one that exists at all. */

@@ -153,6 +153,10 @@ static const struct row rows[MR_STMT_COUNT] = {
         "select " STORED_JOB ", j.payload, " STORED_ATTEMPTS
         "where j.id = any ($1) and " UNFINISHED,
         MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID)}},
+    [MR_STMT_READ_PAYLOADS] = {"mr_read_payloads", "read payloads back",
+        "select j.id, j.trace, j.payload from millrace.job j "
+        "where j.id = any ($1) and " UNFINISHED,
+        MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID)}},
     [MR_STMT_TAKE_INBOX] = {"mr_take_inbox", "take jobs from the inbox",
         "with few as materialized (select id from (select id, "
         "sum(octet_length(payload)) over (order by id) as total "

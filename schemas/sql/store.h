@@ -79,9 +79,11 @@ enum mr_status mr_store_load(struct mr_store *store, struct mr_uuid after, uint3
     bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last,
     bool *more, struct mr_err *err) MR_MUST_CHECK;
 
-/* Jobs by id, payloads included; those that do not exist or are finished are left out. */
+/* Jobs by id, payloads included; those that do not exist or are finished are left out. Without
+ * history: only id, trace and payload, at half the cost. */
 enum mr_status mr_store_read(struct mr_store *store, const struct mr_uuid *ids,
-    uint32_t count, mr_stored_job_fn fn, void *context, struct mr_err *err) MR_MUST_CHECK;
+    uint32_t count, bool with_history, mr_stored_job_fn fn, void *context,
+    struct mr_err *err) MR_MUST_CHECK;
 
 /* Move up to `limit` inbox rows (and 8 MiB of payloads) into `job`, in one transaction under the
  * epoch, and hand out those that are new: all of them, they are moved by then, whatever fn

@@ -25,6 +25,7 @@ struct slot {
 
 struct request {
     enum mr_act act;
+    bool with_history;
     struct mr_uuid id;
     struct mr_store_op op; /* without its spans, which go to the slot when it is stored */
     struct slot body;
@@ -157,6 +158,20 @@ store(struct request *request)
 }
 
 static void
+read_back(const struct request *request, const struct mr_stored_job *row)
+{
+    struct mr_stored_job payload = {.lacks_history = true};
+
+    if (row && !request->with_history) {
+        payload.job.id = row->job.id;
+        payload.job.trace = row->job.trace;
+        payload.job.payload = row->job.payload;
+        row = &payload;
+    }
+    mr_core_read_back(world.broker.core, world.broker.now, request->id, row);
+}
+
+static void
 answer_one(void)
 {
     struct request *request = &world.requests[world.first];
@@ -177,8 +192,7 @@ answer_one(void)
                 .outcome = slot ? slot->outcome : MR_SUCCEEDED,
                 .attempt = slot ? slot->finished_by : 0});
     } else {
-        mr_core_read_back(
-            core, world.broker.now, request->id, is_there ? &slot->row : NULL);
+        read_back(request, is_there ? &slot->row : NULL);
     }
 }
 
@@ -190,8 +204,9 @@ take_request(const struct mr_action *action)
     struct request *request = &world.requests[(world.first + world.count) % ROWS];
 
     MR_ASSERT(world.count++ < ROWS);
-    *request = (struct request){
-        .act = action->act, .id = action->op ? action->op->id : action->id};
+    *request = (struct request){.act = action->act,
+        .with_history = action->with_history,
+        .id = action->op ? action->op->id : action->id};
     if (!action->op)
         return;
     set_row(&request->body, action->op);

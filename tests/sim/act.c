@@ -141,7 +141,10 @@ on_find(struct sim *sim, const struct mr_action *action)
 static void
 on_read(struct sim *sim, const struct mr_action *action)
 {
-    sim_writer_add(sim, SIM_READ)->job = sim_index(action->id);
+    struct sim_request *request = sim_writer_add(sim, SIM_READ);
+
+    request->job = sim_index(action->id);
+    request->with_history = action->with_history;
 }
 
 static void

@@ -217,7 +217,7 @@ enum sim_task_type { SIM_COMMIT_ROWS, SIM_FIND, SIM_READ, SIM_LOAD, SIM_SWEEP };
 
 struct sim_request {
     uint32_t job;
-    bool is_forged, is_there;
+    bool is_forged, is_there, with_history;
     int64_t
         lost_us; /* when this worker was taken for lost, and its sessions were to end */
     struct mr_uuid lost;

@@ -304,9 +304,16 @@ on_read(struct sim *sim, struct sim_task *task)
 {
     for (uint32_t i = 0; i < task->n; i++) {
         const struct sim_request *request = &task->requests[i];
+        const struct mr_stored_job *row = &request->row;
+        struct mr_stored_job payload = {.job = {.id = row->job.id,
+                                            .trace = row->job.trace,
+                                            .payload = row->job.payload},
+            .lacks_history = true};
 
         mr_core_read_back(sim->broker.core, sim->now, sim->jobs[request->job].id,
-            request->is_there ? &request->row : NULL);
+            !request->is_there      ? NULL
+            : request->with_history ? row
+                                    : &payload);
     }
 }
 

@@ -434,6 +434,7 @@ START_TEST(a_job_that_goes_while_its_payload_is_read_leaves_nothing_behind)
     rig_worker(&rig, 2, 4, 4, NULL);
     rig_tick(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
+    ck_assert(!rig_last(&rig, MR_ACT_READ)->action.with_history);
     mr_core_cancel(rig.core, rig.now, 0, 3, job.id);
     rig_commit(&rig);
     ck_assert_str_eq(rig_state(&rig, job.id), "");

@@ -285,6 +285,13 @@ START_TEST(a_known_row_brings_its_history)
     rig_tick(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
+    ck_assert(rig_last(&rig, MR_ACT_READ)->action.with_history);
+    /* Its payload alone does not say how often it has failed. */
+    row = (struct mr_stored_job){.job = job, .lacks_history = true};
+    mr_core_read_back(rig.core, rig.now, job.id, &row);
+    rig_tick(&rig);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 0);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 2);
     row = (struct mr_stored_job){.job = job, .attempts = 6, .failures = 4};
     mr_core_read_back(rig.core, rig.now, job.id, &row);
     rig_tick(&rig);

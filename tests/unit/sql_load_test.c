@@ -240,6 +240,20 @@ START_TEST(the_mark_stays_below_the_inbox)
 }
 END_TEST
 
+static uint32_t payload_count;
+
+static bool
+on_payload(void *context, const struct mr_stored_job *job)
+{
+    (void)context;
+    ck_assert(job->lacks_history);
+    ck_assert(mr_span_is(job->job.payload, "\x01"));
+    ck_assert(!mr_uuid_is_none(job->job.id));
+    ck_assert_uint_eq(job->job.kind.n, 0);
+    payload_count++;
+    return true;
+}
+
 START_TEST(jobs_are_read_back)
 {
     struct mr_store_op ops[3];
@@ -254,9 +268,11 @@ START_TEST(jobs_are_read_back)
     pg_fixture_must_commit(store, ops, 3);
     pg_fixture_text(pg, "insert into millrace.result (id, finished_at, attempt, outcome) "
                         "select id, now(), 1, 1 from millrace.job order by id limit 1");
-    ck_ok(mr_store_read(store, ids, 4, on_job, NULL, &err), err);
+    ck_ok(mr_store_read(store, ids, 4, true, on_job, NULL, &err), err);
     ck_assert_uint_eq(seen.count, 2);
     ck_assert_str_eq(seen.payload[0], "\x01");
+    ck_ok(mr_store_read(store, ids, 4, false, on_payload, NULL, &err), err);
+    ck_assert_uint_eq(payload_count, 2);
 }
 END_TEST
 
