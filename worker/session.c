@@ -361,6 +361,7 @@ take_flight(struct mr_session *session, uint64_t corr)
     *at = flight->next;
     if (!*at)
         session->flights_end = at;
+    session->quick_flights -= flight->is_quick;
     return flight;
 }
 
@@ -429,6 +430,7 @@ mr_session_fell(struct mr_session *session)
         free_flight(session, flight);
     }
     session->flights_end = &session->flights;
+    session->quick_flights = 0;
 }
 
 void

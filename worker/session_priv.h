@@ -17,6 +17,8 @@ struct mr_attempts { /* a list through prev, next */
 /* A DONE that was sent and not acknowledged. */
 struct mr_flight {
     uint64_t corr;
+    bool
+        is_quick; /* nothing in it has to be stored by the broker: its answer comes at once */
     struct mr_attempts attempts;
     struct mr_flight *next;
 };
@@ -67,6 +69,8 @@ struct mr_session {
     struct mr_pace pace;
     struct mr_flight *flights, *free_flights; /* oldest first */
     struct mr_flight **flights_end;
+    uint32_t quick_flights;
+    bool was_full; /* the last DONE: the rest of what was there follows */
 
     bool is_up;
     uint64_t corr;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define ITEM_BYTES_MAX 128u /* of a DONE or BEAT item besides its text and body */
+#define GATHERED_MAX 256u   /* outcomes that wait for the answer to those before them */
 
 /* ---- DONE ---------------------------------------------------------------------------------- */
 
@@ -38,6 +39,23 @@ flags_of(const struct mr_attempts *list)
     return 0;
 }
 
+/* What gathers while the last outcomes are under way is the next message. Not so while those have
+ * to be stored, or while the database is away: others need not wait for that. */
+static bool
+is_time_for_done(const struct mr_session *session, struct mr_now now)
+{
+    return session->reported.first && now.mono_us >= session->resume_us &&
+           (!session->quick_flights || session->was_full ||
+               session->reported.count >= GATHERED_MAX);
+}
+
+static bool
+is_quick(enum mr_report report)
+{
+    return report == MR_DID_SUCCEED || report == MR_WAS_FINISHED ||
+           report == MR_DID_GIVE_BACK;
+}
+
 static bool
 say_done(struct mr_session *session, struct mr_wr *wr)
 {
@@ -47,6 +65,7 @@ say_done(struct mr_session *session, struct mr_wr *wr)
 
     if (!flight)
         return false; /* the next turn tries again */
+    flight->is_quick = true;
     mark = mr_put_dones_open(wr, flight->corr, flags_of(reported));
     while (reported->first) {
         struct mr_attempt *attempt = reported->first;
@@ -55,11 +74,14 @@ say_done(struct mr_session *session, struct mr_wr *wr)
                 wr, flight->attempts.count, attempt->done.text.n + attempt->done.body.n))
             break;
         mr_put_done(wr, &attempt->done);
+        flight->is_quick &= is_quick(attempt->done.report);
         mr_session_list_remove(reported, attempt);
         attempt->place = MR_PLACE_SENT;
         mr_session_list_put(&flight->attempts, attempt);
     }
     mr_put_dones_close(wr, mark, flight->attempts.count);
+    session->was_full = reported->first;
+    session->quick_flights += flight->is_quick;
     *session->flights_end = flight;
     session->flights_end = &flight->next;
     return true;
@@ -170,8 +192,7 @@ mr_session_say(struct mr_session *session, struct mr_now now, struct mr_wr *wr)
         mr_put_bye(wr, 0, mr_span_str("ends in order"), MR_BYE_DRAIN);
         return true;
     }
-    if (session->reported.first && now.mono_us >= session->resume_us &&
-        say_done(session, wr))
+    if (is_time_for_done(session, now) && say_done(session, wr))
         return true;
     return say_credit(session, wr);
 }

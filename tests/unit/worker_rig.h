@@ -141,8 +141,8 @@ tear_down(void)
 
 struct heard {
     struct mr_msg msg;
-    struct mr_done dones[64];
-    char texts[64][80];
+    struct mr_done dones[300];
+    char texts[300][80];
     uint32_t done_count, flags;
     struct mr_held held[64];
     uint32_t held_count;

@@ -296,6 +296,58 @@ START_TEST(reports_are_gathered_and_kept_until_acknowledged)
 }
 END_TEST
 
+/* Successes are acknowledged at once: what ends meanwhile travels together. */
+START_TEST(reports_gather_while_the_last_ones_are_under_way)
+{
+    uint64_t corr;
+
+    conf.results_max = 1000;
+    make_session();
+    connect();
+    send_jobs(1, 5);
+    for (uint32_t i = 0; i < 3; i++) {
+        tick();
+        end_with(i, MR_DID_SUCCEED);
+        ck_assert_uint_eq(hear()->done_count, i == 0);
+        corr = i == 0 ? heard.done_corr : corr;
+    }
+    mr_session_acked(session, corr);
+    ck_assert_uint_eq(hear()->messages[MR_DONE], 1);
+    ck_assert_uint_eq(heard.done_count, 2);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_what_the_broker_has_to_store)
+{
+    connect();
+    send_jobs(1, 3);
+    tick();
+    end_with(0, MR_DID_FAIL);
+    ck_assert_uint_eq(hear()->done_count, 1);
+    end_with(1, MR_DID_SUCCEED);
+    ck_assert_uint_eq(hear()->done_count, 1);
+}
+END_TEST
+
+START_TEST(those_that_gather_wait_no_longer_than_their_number_allows)
+{
+    conf.prefetch = conf.prefetch_max = conf.results_max = 1000;
+    make_session();
+    mr_session_welcomed(session, now, HEARTBEAT_MS);
+    (void)hear();
+    send_jobs(1, 300);
+    for (uint32_t i = 0; i < 257; i++) {
+        start_count = 0;
+        tick();
+        mr_attempt_report(started[0], MR_DID_SUCCEED, MR_SPAN_NONE);
+        come_back(started[0]);
+        mr_session_idle(session, seats[0]);
+        (void)hear();
+        ck_assert_uint_eq(heard.done_count, i == 0 ? 1 : i == 256 ? 256 : 0);
+    }
+}
+END_TEST
+
 START_TEST(an_acknowledged_report_is_forgotten)
 {
     uint64_t corr;
@@ -396,6 +448,9 @@ main(void)
         a_newer_attempt_of_a_running_job_runs_beside_it,
         an_attempt_with_a_smaller_number_counts_too,
         reports_are_gathered_and_kept_until_acknowledged,
+        reports_gather_while_the_last_ones_are_under_way,
+        nobody_waits_for_what_the_broker_has_to_store,
+        those_that_gather_wait_no_longer_than_their_number_allows,
         an_acknowledged_report_is_forgotten, reports_are_repeated_in_a_new_session,
         a_broker_that_is_busy_is_told_again_after_its_hint,
         a_report_that_is_refused_for_good_is_given_up,
