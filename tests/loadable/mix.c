@@ -12,13 +12,14 @@ enum mode { WELL, FAILS_FIRST, FAILS_FOR_GOOD };
 static bool
 add(struct millrace_job *job, int64_t account, int64_t cents)
 {
+    static const struct millrace_expect one = {.rows = 1};
     char number[24], sum[24];
     const char *const params[] = {sum, number};
 
     (void)snprintf(number, sizeof number, "%lld", (long long)account);
     (void)snprintf(sum, sizeof sum, "%lld", (long long)cents);
-    return millrace_sql(
-        job, "update account set cents = cents + $1 where id = $2", 2, params);
+    return millrace_sql_expect(
+        job, &one, "update account set cents = cents + $1 where id = $2", 2, params);
 }
 
 /* The smaller account first, so that two transfers never wait for each other. */
@@ -45,7 +46,7 @@ book(struct millrace_job *job, int64_t from, int64_t to, int64_t cents)
     (void)snprintf(values[1], 24, "%lld", (long long)from);
     (void)snprintf(values[2], 24, "%lld", (long long)to);
     (void)snprintf(values[3], 24, "%lld", (long long)cents);
-    return millrace_sql(
+    return millrace_sql_later(
         job, "insert into ledger values ($1, $2, $3, $4, $5, $6)", 6, params);
 }
 
@@ -58,6 +59,9 @@ transfer(struct millrace_job *job)
         !millrace_arg_int(job, "cents", &cents) || !millrace_arg_int(job, "mode", &mode))
         return millrace_fail_for_good(job, "give from, to, cents and mode");
     if (!move(job, from, to, cents) || !book(job, from, to, cents))
+        return millrace_sql_failed(job);
+    /* Who fails has written before. */
+    if (mode != WELL && !millrace_sql(job, "select 1", 0, NULL))
         return millrace_sql_failed(job);
     if (mode == FAILS_FOR_GOOD)
         return millrace_fail_for_good(job, "as it was asked to");
