@@ -38,9 +38,24 @@ mr_session_seats_new(struct mr_session *session)
     return MR_OK;
 }
 
+/* What its executor has not claimed is still ours. */
+static void
+free_unclaimed(struct mr_seat *seat)
+{
+    for (uint32_t i = 0; !seat->is_idle && i < seat->batch->count; i++) {
+        struct mr_batch_item *item = &seat->batch->items[i];
+
+        if (item->attempt && mr_batch_take_back(item))
+            mr_attempt_destroy(&item->attempt);
+    }
+}
+
 void
 mr_session_seats_free(struct mr_session *session)
 {
+    for (uint32_t i = 0; session->seats && i < session->conf.threads; i++)
+        if (session->seats[i].batch)
+            free_unclaimed(&session->seats[i]);
     free(session->seats);
     free(session->batches);
     free(session->kinds);
