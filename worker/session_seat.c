@@ -223,6 +223,7 @@ mr_session_idle(struct mr_session *session, uint32_t executor)
     struct mr_seat *seat = &session->seats[executor];
 
     MR_ASSERT(!seat->is_idle);
+    take_rest_back(session, seat); /* of one that was told to end */
     await_store_all(session, seat->batch);
     set_idle(session, seat);
 }

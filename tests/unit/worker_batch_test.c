@@ -135,9 +135,21 @@ START_TEST(a_newer_attempt_replaces_one_that_has_not_started)
     send(&newer);
     ck_assert_uint_eq(mr_session_held(session), 10);
     ck_assert(!claim(0, 2));
+    for (uint32_t i = 1; i < 5; i++)
+        ck_assert(claim(1, i));
     mr_session_idle(session, 1);
     tick();
     ck_assert_uint_eq(started[start_count - 1]->number, 2);
+}
+END_TEST
+
+START_TEST(what_an_executor_that_ends_has_not_claimed_comes_back)
+{
+    hand_over(1);
+    mr_session_idle(session, 0);
+    tick(); /* on the same one here: 2, 3, 4 and 5 */
+    ck_assert_uint_eq(batches[0]->count, 4);
+    ck_assert(mr_uuid_eq(started[2]->id, id_of(2)));
 }
 END_TEST
 
@@ -238,6 +250,7 @@ main(void)
         nothing_is_taken_back_before_the_first_has_started,
         what_has_not_started_can_be_revoked,
         a_newer_attempt_replaces_one_that_has_not_started,
+        what_an_executor_that_ends_has_not_claimed_comes_back,
         what_has_not_started_is_given_back_at_the_end,
         a_timeout_counts_from_the_start_of_each,
         one_that_is_handled_again_is_late_all_the_same,
