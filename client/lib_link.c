@@ -24,7 +24,7 @@
 static int64_t
 now_us(void)
 {
-    return mr_clock_now().mono_us;
+    return mr_clock_mono_us();
 }
 
 static uint64_t

@@ -36,7 +36,7 @@ deadline_of(const struct millrace *mr, int timeout_ms)
         return MR_LIB_NEVER;
     if (timeout_ms == 0)
         timeout_ms = mr->default_timeout_ms;
-    return mr_clock_now().mono_us + (int64_t)timeout_ms * 1000;
+    return mr_clock_mono_us() + (int64_t)timeout_ms * 1000;
 }
 
 /* With room for so many units and waiters; *tail is behind them, `bytes` long. */

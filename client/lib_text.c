@@ -47,7 +47,7 @@ millrace_outcome_name(int outcome)
 struct millrace_id
 millrace_id_new(void)
 {
-    struct mr_uuid id = mr_uuid_new(mr_clock_now().wall_us);
+    struct mr_uuid id = mr_uuid_new(mr_clock_wall_us());
     struct millrace_id out;
 
     memcpy(out.b, id.b, sizeof out.b);

@@ -49,13 +49,13 @@ static bool
 pause_for(void *context, int ms)
 {
     struct mr_executor *executor = context;
-    int64_t until_us = mr_clock_now().mono_us + ms * INT64_C(1000);
+    int64_t until_us = mr_clock_mono_us() + ms * INT64_C(1000);
     int64_t left_us = ms * INT64_C(1000);
 
     while (left_us > 0 && !executor->is_stopping) {
         mr_mailbox_wait(executor->box, (int)((left_us + 999) / 1000));
         (void)take_control(executor);
-        left_us = until_us - mr_clock_now().mono_us;
+        left_us = until_us - mr_clock_mono_us();
     }
     return !executor->is_stopping;
 }
@@ -124,7 +124,7 @@ run_group(struct mr_executor *executor, struct mr_batch *batch, uint32_t at)
 
     while (next < batch->count && count < kind->group_max &&
            batch->items[next].group == kind) {
-        if (mr_batch_claim(&batch->items[next], mr_clock_now().mono_us))
+        if (mr_batch_claim(&batch->items[next], mr_clock_mono_us()))
             attempts[count++] = batch->items[next].attempt;
         next++;
     }
@@ -145,7 +145,7 @@ run_batch(struct mr_executor *executor, struct mr_batch *batch)
     uint32_t i = 0;
 
     while (i < batch->count && !executor->is_stopping) {
-        if (!mr_batch_claim(&batch->items[i], mr_clock_now().mono_us)) {
+        if (!mr_batch_claim(&batch->items[i], mr_clock_mono_us())) {
             i++;
         } else if (batch->items[i].group) {
             i = run_group(executor, batch, i);

@@ -388,7 +388,7 @@ succeed(struct millrace_job *job)
     if (stop != MR_STOP_NOT && !mr_tx_is_empty(job->tx))
         return report_stopped(
             job, (enum mr_stop)stop); /* no statement is sent any more */
-    attempt->done.finished_at_us = mr_clock_now().wall_us;
+    attempt->done.finished_at_us = mr_clock_wall_us();
     mr_run_fill_finish(attempt, job->conf.worker);
     if (!attempt->kind->is_transactional || !has_sql) {
         mr_run_roll_back(job);
@@ -481,7 +481,7 @@ judge(struct millrace_job *job, enum millrace_answer answer)
 static bool
 is_late(const struct mr_attempt *attempt)
 {
-    return attempt->timeout_ms && mr_clock_now().wall_us - attempt->done.started_at_us >=
+    return attempt->timeout_ms && mr_clock_wall_us() - attempt->done.started_at_us >=
                                       attempt->timeout_ms * INT64_C(1000);
 }
 
@@ -520,7 +520,7 @@ mr_run_take_arguments(struct millrace_job *job)
     struct mr_attempt *attempt = job->attempt;
     struct mr_span kind = mr_span_str(attempt->kind->name);
 
-    attempt->done.started_at_us = mr_clock_now().wall_us;
+    attempt->done.started_at_us = mr_clock_wall_us();
     attempt->done.retry_after_ms = 0;
     (void)mr_uuid_format(attempt->id, job->id);
     memcpy(job->kind, kind.p, kind.n + 1);

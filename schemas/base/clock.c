@@ -23,6 +23,18 @@ mr_clock_now(void)
     };
 }
 
+int64_t
+mr_clock_mono_us(void)
+{
+    return read_us(CLOCK_MONOTONIC);
+}
+
+int64_t
+mr_clock_wall_us(void)
+{
+    return read_us(CLOCK_REALTIME);
+}
+
 char *
 mr_clock_format(int64_t wall_us, char out[28])
 {

@@ -12,8 +12,10 @@ struct mr_now {
     int64_t wall_us; /* microseconds since 1970-01-01 UTC */
 };
 
-/* Read both. Any thread. */
+/* Read both; one of them, where a job pays for it. Any thread. */
 struct mr_now mr_clock_now(void);
+int64_t mr_clock_mono_us(void);
+int64_t mr_clock_wall_us(void);
 
 /* "2026-11-24T01:49:47.123456Z" into out (at least 28 bytes); returns out. */
 char *mr_clock_format(int64_t wall_us, char out[28]);

@@ -9,7 +9,7 @@
 
 #include "tests/support/bench_limits.h"
 
-enum { JOBS = 1000000, WARM_UP = 20000, IN_FLIGHT = 16384, PUMP_JOBS = 200000 };
+enum { JOBS = 1000000, WARM_UP = 20000, IN_FLIGHT = 12288, PUMP_JOBS = 200000 };
 /* SUBMIT and its ACK, JOBS, DONE and its ACK, EVENT */
 enum { MESSAGES_A_BATCH = 6 };
 

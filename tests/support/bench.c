@@ -266,7 +266,7 @@ mr_bench_stat(struct mr_bench *bench, const char *name)
 int64_t
 mr_bench_now_us(void)
 {
-    return mr_clock_now().mono_us;
+    return mr_clock_mono_us();
 }
 
 /* ---- Processor time --------------------------------------------------------------------------- */
