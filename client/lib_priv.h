@@ -90,7 +90,7 @@ struct mr_lib_req {
 struct mr_lib_flight {
     struct mr_lib_flight *next;
     uint64_t corr;
-    uint32_t count;
+    uint32_t count, awaited;     /* awaited: units whose requests have not ended */
     struct mr_lib_unit *units[]; /* NULL: its request has ended meanwhile */
 };
 
@@ -135,7 +135,8 @@ struct mr_lib_link {
     size_t listed_bytes;
     struct mr_lib_flight *flights, *flights_end;
     uint32_t flight_count, jobs_out, busy_in_a_row;
-    int64_t resume_us; /* none is sent before */
+    uint32_t awaited_flights; /* of these, those for whose answer somebody waits */
+    int64_t resume_us;        /* none is sent before */
 
     /* Waits. */
     struct mr_lib_waiter **buckets;

@@ -65,8 +65,10 @@ mr_lib_submit_forget(struct mr_lib_link *link, struct mr_lib_req *req)
         struct mr_lib_unit *unit = &req->units[i];
 
         unlist(link, unit);
-        if (unit->flight)
+        if (unit->flight) {
             unit->flight->units[unit->flight_index] = NULL;
+            link->awaited_flights -= --unit->flight->awaited == 0;
+        }
         unit->flight = NULL;
     }
 }
@@ -120,18 +122,20 @@ is_large(const struct mr_lib_link *link)
     return false;
 }
 
+/* Everybody who was in a message may have given up, while its commit takes its time: then others
+ * do not wait for it. */
 static bool
 has_room(const struct mr_lib_link *link)
 {
     return link->jobs_out < link->window_jobs &&
-           (link->flight_count == 0 ||
+           (link->awaited_flights == 0 ||
                (link->flight_count < MR_LIB_FLIGHTS_MAX && is_large(link)));
 }
 
 bool
 mr_lib_submit_is_full(const struct mr_lib_link *link)
 {
-    return link->first || link->flight_count > 0;
+    return link->first || link->awaited_flights > 0;
 }
 
 /* As many as fit from the head of the list. */
@@ -163,6 +167,8 @@ take_off(struct mr_lib_link *link, struct mr_lib_flight *flight, uint32_t room)
     *(link->flights_end ? &link->flights_end->next : &link->flights) = flight;
     link->flights_end = flight;
     link->flight_count++;
+    flight->awaited = flight->count;
+    link->awaited_flights++;
     link->jobs_out += flight->count;
     mr_lib_link_send(link);
 }
@@ -206,6 +212,7 @@ take_flight(struct mr_lib_link *link, uint64_t corr)
     if (link->flights_end == flight)
         link->flights_end = before;
     link->flight_count--;
+    link->awaited_flights -= flight->awaited > 0;
     link->jobs_out -= flight->count;
     return flight;
 }

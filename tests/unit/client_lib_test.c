@@ -228,6 +228,18 @@ START_TEST(large_messages_wait_for_nobody)
 }
 END_TEST
 
+START_TEST(a_message_that_all_have_given_up_holds_nobody_up)
+{
+    script_start("test.noop", MILLRACE_UNTIL_DURABLE, 300);
+    script_expect(MR_SUBMIT);
+    script_expect_code(MILLRACE_TIMEOUT);
+    script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
+    script_expect(MR_SUBMIT);
+    script_ack_one(MR_OK);
+    script_expect_code(0);
+}
+END_TEST
+
 /* Nothing wakes the thread for a job that it could not send. */
 START_TEST(deadlines_hold_while_the_way_is_full)
 {
@@ -613,6 +625,7 @@ main(void)
     tcase_add_test(with, one_message_for_what_gathered);
     tcase_add_test(with, what_gathers_on_the_way_is_the_next_message);
     tcase_add_test(with, large_messages_wait_for_nobody);
+    tcase_add_test(with, a_message_that_all_have_given_up_holds_nobody_up);
     tcase_add_test(with, deadlines_hold_while_the_way_is_full);
     tcase_add_test(with, calls_need_not_wait_for_jobs);
     tcase_add_test(with, the_thread_is_woken_again_when_the_way_is_free);
