@@ -101,8 +101,7 @@ START_TEST(no_answer_is_a_timeout)
     script_start("test.noop", MILLRACE_UNTIL_DURABLE, 300);
     script_expect(MR_SUBMIT);
     script_expect_code(MILLRACE_TIMEOUT);
-    /* A late answer finds nobody, and hurts nobody. */
-    script_ack_one(MR_OK);
+    script_ack_one(MR_OK); /* too late: it hurts nobody */
     script_start("test.noop", MILLRACE_UNTIL_DURABLE, 0);
     script_expect(MR_SUBMIT);
     script_ack_one(MR_OK);
