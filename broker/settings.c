@@ -50,7 +50,7 @@ const struct mr_conf_row mr_settings_rows[] = {
     NUMBER("window_jobs", window_jobs, "16384", 1, 1000000,
         "jobs that one client may have unacknowledged"),
     NUMBER("jobs_max", jobs_max, "1000000", 1, 16000000, "unfinished jobs in memory"),
-    NUMBER("payload_mib_max", payload_mib_max, "160", 1, 1048576,
+    NUMBER("payload_mib_max", payload_mib_max, "96", 1, 1048576,
         "memory for their payloads; above it they are read back when due"),
     NUMBER("storing_max", storing_max, "65536", 1, 1000000,
         "jobs that wait for their commit"),

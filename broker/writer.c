@@ -16,6 +16,7 @@
 #define CLAIM_MS 250 /* how often a standby tries */
 #define HOUSE_US (INT64_C(3600) * 1000000)
 #define RAISE_US (INT64_C(60) * 1000000) /* the low-water mark, when it has caught up */
+#define RAISE_ON_US 1000000 /* ... and when it has not: a start looks from there on */
 #define RENEWALS_PER_LEASE 3
 
 struct mr_writer {
@@ -266,7 +267,7 @@ do_due(struct desk *desk)
         bool more;
 
         settle_due(desk, mr_store_raise(desk->store, &more, &err), &err);
-        desk->raise_us = more ? desk->renew_us : now + RAISE_US;
+        desk->raise_us = now + (more ? RAISE_ON_US : RAISE_US);
     }
     if (!desk->is_dead && desk->is_up && now >= desk->house_us) {
         desk->house_us = now + HOUSE_US;
