@@ -93,13 +93,15 @@ look(struct mr_bench *bench)
 static void
 hold_snapshot(struct mr_bench *bench, struct mr_pg **out)
 {
-    static const char *const sql[] = {"begin isolation level repeatable read",
+    static const char *const sql[] = {"set idle_in_transaction_session_timeout = 0",
+        "begin isolation level repeatable read",
         "select count(*) from (select 1 from millrace.job limit 1) as one"};
     struct mr_err err = {.why = ""};
 
     if (mr_pg_open(out, mr_cluster_conninfo(bench->stack.cluster), "snapshot", &err) ||
         mr_pg_run(*out, sql[0], 0, NULL, NULL, &err) ||
-        mr_pg_run(*out, sql[1], 0, NULL, NULL, &err))
+        mr_pg_run(*out, sql[1], 0, NULL, NULL, &err) ||
+        mr_pg_run(*out, sql[2], 0, NULL, NULL, &err))
         mr_bench_fail(bench, err.what, err.why);
 }
 
