@@ -1,7 +1,6 @@
 /* Reading: what is unfinished, the inbox, look-ups, lists; against a real server. */
 #include "schemas/sql/store.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -363,34 +362,68 @@ START_TEST(the_inbox_knows_what_it_had)
 }
 END_TEST
 
+/* Ends sessions whose commit waits for a standby, until there was one. */
+static void
+cut_a_commit(void)
+{
+    int64_t cut = 0;
+
+    while (cut == 0)
+        cut = pg_fixture_int(pg, "select count(pg_terminate_backend(pid)) from "
+                                 "pg_stat_activity where wait_event = 'SyncRep'");
+}
+
 /* In a process of its own: ends the store's session while its commit, which is durable already,
  * waits for a standby that does not exist. */
 static pid_t
 start_cutter(void)
 {
     pid_t cutter = fork();
-    int64_t cut = 0;
 
     ck_assert_int_ge(cutter, 0);
     if (cutter > 0)
         return cutter;
     pg = pg_fixture_open("cutter");
-    while (cut == 0)
-        cut = pg_fixture_int(pg, "select count(pg_terminate_backend(pid)) from "
-                                 "pg_stat_activity where wait_event = 'SyncRep'");
+    cut_a_commit();
     _exit(0);
 }
 
+#define COMMIT "select pg_logical_emit_message(true, 'test', '')"
+
+/* A session of its own that commits until one of its commits is cut. */
+static pid_t
+start_committer(void)
+{
+    pid_t committer = fork();
+    struct mr_err err = {0};
+
+    ck_assert_int_ge(committer, 0);
+    if (committer > 0)
+        return committer;
+    pg = pg_fixture_open("committer");
+    while (mr_pg_run(pg, COMMIT, 0, NULL, NULL, &err) == MR_OK)
+        ;
+    _exit(0);
+}
+
+/* That a session sees the setting says nothing of commits: it is the checkpointer who makes
+ * them wait, when it gets to it. So a commit has to show it, either way. */
 static void
 set_standby(const char *name)
 {
     char sql[128];
+    pid_t committer;
 
     snprintf(sql, sizeof sql, "alter system set synchronous_standby_names = '%s'", name);
     pg_fixture_text(pg, sql);
     pg_fixture_text(pg, "select pg_reload_conf()");
-    while (strcmp(pg_fixture_text(pg, "show synchronous_standby_names"), name) != 0)
-        (void)poll(NULL, 0, 5);
+    if (name[0] == '\0') {
+        pg_fixture_text(pg, COMMIT);
+        return;
+    }
+    committer = start_committer();
+    cut_a_commit();
+    ck_assert_int_eq(waitpid(committer, NULL, 0), committer);
 }
 
 /* The mark was raised and nobody was told: a job below it is found at the next start all the
