@@ -9,6 +9,7 @@
 #include "schemas/base/clock.h"
 #include "schemas/base/mutant.h"
 #include "schemas/sql/copy.h"
+#include "schemas/sql/finish_cols.h"
 #include "schemas/sql/tx_priv.h"
 
 #define FOUND_BYTES (8 * 1024 * 1024) /* bodies of one look-up */
@@ -242,56 +243,6 @@ mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish, struct mr_arena *ar
 
 #define MANY_MAX 65536u
 
-typedef void (*put_fn)(struct mr_bin *bin, const struct mr_finish *finish);
-
-static void
-put_id(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_uuid(bin, finish->id);
-}
-
-static void
-put_attempt(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_int4(bin, (int32_t)finish->attempt);
-}
-
-static void
-put_worker(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_words(bin, finish->worker);
-}
-
-static void
-put_started_at(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_time(bin, finish->started_at_us);
-}
-
-static void
-put_finished_at(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_time(bin, finish->finished_at_us);
-}
-
-static void
-put_body(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_bytes(bin, finish->body);
-}
-
-static const struct {
-    enum mr_bin_type type;
-    put_fn put;
-} columns[] = {
-    {MR_BIN_UUID, put_id},
-    {MR_BIN_INT4, put_attempt},
-    {MR_BIN_TEXT, put_worker},
-    {MR_BIN_TIME, put_started_at},
-    {MR_BIN_TIME, put_finished_at},
-    {MR_BIN_BYTEA, put_body},
-};
-
 struct many {
     struct mr_pg *pg;
     struct mr_finish *const *finishes;
@@ -366,13 +317,13 @@ static void
 put_arrays(const struct many *many, uint32_t from, uint32_t to)
 {
     mr_stmt_args_reset(many->args);
-    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+    for (enum mr_finish_col col = 0; col < MR_FINISH_COLS; col++) {
         struct mr_bin *bin = mr_stmt_arg(many->args);
-        size_t mark = mr_bin_array_open(bin, columns[c].type);
+        size_t mark = mr_bin_array_open(bin, mr_finish_col_type(col));
 
         for (uint32_t i = from; i < to; i++)
-            columns[c].put(bin,
-                columns[c].put == put_body ? whose_body(many, i, to) : peek(many, i));
+            mr_finish_col_put(col, bin,
+                col == MR_FINISH_BODY ? whose_body(many, i, to) : peek(many, i));
         mr_bin_array_close(bin, mark, to - from);
     }
 }

@@ -2,49 +2,18 @@
 #include "schemas/sql/finish.h"
 
 #include "schemas/base/mutant.h"
+#include "schemas/sql/finish_cols.h"
 #include "schemas/sql/tx_priv.h"
 
-typedef void (*put_fn)(struct mr_bin *bin, const struct mr_finish *finish);
-
 static void
-put_id(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_uuid(bin, finish->id);
-}
-
-static void
-put_attempt(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_int4(bin, (int32_t)finish->attempt);
-}
-
-static void
-put_started_at(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_time(bin, finish->started_at_us);
-}
-
-static void
-put_finished_at(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_time(bin, finish->finished_at_us);
-}
-
-static void
-put_body(struct mr_bin *bin, const struct mr_finish *finish)
-{
-    mr_bin_put_some_bytes(bin, finish->body);
-}
-
-static void
-put_array(struct mr_args *args, enum mr_bin_type type, put_fn put,
-    struct mr_finish *const *finishes, uint32_t count)
+put_array(struct mr_args *args, enum mr_finish_col col, struct mr_finish *const *finishes,
+    uint32_t count)
 {
     struct mr_bin *bin = mr_stmt_arg(args);
-    size_t mark = mr_bin_array_open(bin, type);
+    size_t mark = mr_bin_array_open(bin, mr_finish_col_type(col));
 
     for (uint32_t i = 0; i < count; i++)
-        put(bin, finishes[i]);
+        mr_finish_col_put(col, bin, finishes[i]);
     mr_bin_array_close(bin, mark, count);
 }
 
@@ -59,12 +28,12 @@ write_group(struct mr_pg *pg, struct mr_tx *tx, struct mr_finish *const *finishe
     mr_pg_pipe_open(&pipe, pg, err);
     mr_tx_begin(tx, &pipe);
     mr_tx_put(tx, &pipe);
-    put_array(&args, MR_BIN_UUID, put_id, finishes, count);
-    put_array(&args, MR_BIN_INT4, put_attempt, finishes, count);
+    put_array(&args, MR_FINISH_ID, finishes, count);
+    put_array(&args, MR_FINISH_ATTEMPT, finishes, count);
     mr_bin_put_some_words(mr_stmt_arg(&args), finishes[0]->worker);
-    put_array(&args, MR_BIN_TIME, put_started_at, finishes, count);
-    put_array(&args, MR_BIN_TIME, put_finished_at, finishes, count);
-    put_array(&args, MR_BIN_BYTEA, put_body, finishes, count);
+    put_array(&args, MR_FINISH_STARTED_AT, finishes, count);
+    put_array(&args, MR_FINISH_FINISHED_AT, finishes, count);
+    put_array(&args, MR_FINISH_BODY, finishes, count);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FINISH_GROUP, &args);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
     status = mr_pg_pipe_run(&pipe);
