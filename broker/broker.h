@@ -49,6 +49,7 @@ struct mr_broker {
     char bound[2][MR_BOUND_BYTES];
     void *door_events[2]; /* what libzmq tells of their connections */
     int signals;          /* signalfd */
+    uint8_t *joined;      /* the frames of a message, MR_MESSAGE_BYTES_MAX of them */
     struct mr_uuid instance;
     uint64_t epoch;
     enum mr_phase phase;

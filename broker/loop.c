@@ -6,11 +6,13 @@
 #include "broker/talk.h"
 #include "broker/writer.h"
 #include "schemas/base/log.h"
+#include "schemas/wire/frames.h"
 
 #include <zmq.h>
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -43,6 +45,34 @@ bytes_of(zmq_msg_t *msg)
     return mr_span(zmq_msg_data(msg), zmq_msg_size(msg));
 }
 
+/* The first of several frames is in `frame`. */
+static size_t
+join_frames(
+    struct mr_broker *broker, enum mr_side side, zmq_msg_t *routing, zmq_msg_t *frame)
+{
+    size_t joined = 0, n = 0;
+    bool is_last, fits = true;
+
+    do {
+        size_t frame_n = zmq_msg_size(frame);
+
+        is_last = !zmq_msg_more(frame);
+        fits = fits && mr_frame_fits(joined, frame_n, is_last);
+        if (fits) {
+            memcpy(broker->joined + joined, zmq_msg_data(frame), frame_n);
+            joined += frame_n;
+        }
+        n += frame_n;
+    } while (!is_last && receive(frame, broker->sockets[side]));
+    (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
+    if (fits)
+        mr_talk_message(broker, side, bytes_of(routing), mr_span(broker->joined, joined));
+    else
+        mr_talk_multipart(broker, side, bytes_of(routing));
+    (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
+    return n;
+}
+
 /* The routing id is here; a message comes whole or not at all. */
 static size_t
 take_body(
@@ -60,10 +90,7 @@ take_body(
         (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
         return n;
     }
-    while (zmq_msg_more(body) && receive(body, socket))
-        n += zmq_msg_size(body);
-    mr_talk_multipart(broker, side, bytes_of(routing));
-    return n;
+    return join_frames(broker, side, routing, body);
 }
 
 /* True: there may be more. */

@@ -167,7 +167,8 @@ make_tables(struct mr_broker *broker, struct mr_err *err)
         return mr_err_set(err, MR_BAD_SETTING, "The broker cannot start.",
             "Two limits are too large together.",
             "Lower queues_max or kinds_max; their product is bounded.");
-    if (status || mr_mailbox_new(&broker->answers) ||
+    broker->joined = malloc(MR_MESSAGE_BYTES_MAX);
+    if (status || !broker->joined || mr_mailbox_new(&broker->answers) ||
         mr_session_table_new(
             &broker->sessions, conf.workers_max + conf.clients_max, conf.hash_key) ||
         mr_gather_new(
@@ -286,6 +287,7 @@ run(const struct mr_settings *settings)
     stop(broker);
     zsys_shutdown();
     (void)close(broker->signals);
+    free(broker->joined);
     free(broker);
     mr_log(MR_LOG_INFO, "ended", "code=%d", code);
     return code;

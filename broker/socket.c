@@ -25,7 +25,7 @@ static void *
 socket_new(void *context)
 {
     void *socket = zmq_socket(context, ZMQ_ROUTER);
-    int64_t bytes_max = MR_MESSAGE_BYTES_MAX;
+    int64_t bytes_max = MR_WIRE_FRAME_BYTES_MAX + MR_WIRE_FRAME_BYTES_SPARE;
 
     if (!socket)
         return NULL;

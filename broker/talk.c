@@ -205,7 +205,9 @@ mr_talk_multipart(struct mr_broker *broker, enum mr_side side, struct mr_span ro
     broker->counters.received++;
     broker->counters.multipart++;
     scold(broker, side, routing, 0, MR_MALFORMED,
-        "a message is one frame; use a DEALER and no empty delimiter");
+        "the frames of a message have 2048 bytes each, but for the last; use a DEALER "
+        "and no "
+        "empty delimiter");
 }
 
 /* ---- to many ---------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "schemas/base/clock.h"
+#include "schemas/wire/frames.h"
 
 #include <zmq.h>
 
@@ -227,9 +228,7 @@ mr_lib_link_send(struct mr_lib_link *link)
         mr_wr_reset(&link->out);
         return;
     }
-    do
-        rc = zmq_send(link->socket, link->out.p, link->out.n, ZMQ_DONTWAIT);
-    while (rc < 0 && errno == EINTR);
+    rc = mr_frames_send(link->socket, mr_wr_span(&link->out));
     link->has_used = true;
     if (rc >= 0) {
         link->said_us = link->now_us;

@@ -10,6 +10,7 @@
 #include "schemas/base/clock.h"
 #include "schemas/base/hash.h"
 #include "schemas/base/log.h"
+#include "schemas/wire/frames.h"
 #include "schemas/wire/msg.h"
 #include "worker/link_priv.h"
 
@@ -65,9 +66,7 @@ mr_link_send(struct mr_link *link)
         mr_wr_reset(&link->out);
         return;
     }
-    do
-        rc = zmq_send(link->socket, link->out.p, link->out.n, ZMQ_DONTWAIT);
-    while (rc < 0 && errno == EINTR);
+    rc = mr_frames_send(link->socket, mr_wr_span(&link->out));
     if (rc >= 0) {
         mr_wr_reset(&link->out);
     } else if (errno != EAGAIN) {

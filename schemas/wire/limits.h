@@ -7,8 +7,11 @@
 
 #define MR_PROTO_VERSION 1
 
-#define MR_MESSAGE_BYTES_MAX                                                             \
-    (4u * 1024 * 1024) /* one frame; ZMQ_MAXMSGSIZE on every socket */
+#define MR_MESSAGE_BYTES_MAX (4u * 1024 * 1024)
+/* To the broker a message comes in frames of this size, the last may be shorter (frames.h): as
+ * much as a stranger can make it keep. CURVE adds 33 bytes to each. */
+#define MR_WIRE_FRAME_BYTES_MAX 2048u
+#define MR_WIRE_FRAME_BYTES_SPARE 64u
 #define MR_PAYLOAD_BYTES_MAX (1u * 1024 * 1024) /* arguments of one job */
 #define MR_RESULT_BYTES_MAX (1u * 1024 * 1024)  /* result of one job */
 #define MR_JOBS_PER_MESSAGE_MAX 4096u

@@ -4,7 +4,7 @@
  * bytes and writers into a buffer: no allocation, no copy. All spans borrow from the message.
  * Pure; any thread.
  *
- * A message is one frame, one msgpack array [verb, corr, ...body].
+ * A message is one msgpack array [verb, corr, ...body]. frames.h has how it travels.
  */
 #ifndef MR_WIRE_MSG_H
 #define MR_WIRE_MSG_H

@@ -163,31 +163,6 @@ START_TEST(garbage_is_answered)
 }
 END_TEST
 
-/* libzmq closes the connection of who sends more than MR_MESSAGE_BYTES_MAX. */
-START_TEST(oversized_message)
-{
-    size_t n = MR_MESSAGE_BYTES_MAX + 1;
-    uint8_t *bytes = calloc(1, n);
-
-    rig_peer_open(&other, rig.front);
-    rig_peer_hello(&other, MR_ROLE_CLIENT, NULL);
-    rig_peer_send_bytes(&other, bytes, n);
-    free(bytes);
-    rig_peer_close(&other);
-    still_serves();
-}
-END_TEST
-
-START_TEST(several_frames)
-{
-    ck_assert_int_eq(zmq_send(client.socket, "", 0, ZMQ_SNDMORE), 0);
-    ck_assert_int_eq(zmq_send(client.socket, "a", 1, ZMQ_SNDMORE), 1);
-    ck_assert_int_eq(zmq_send(client.socket, "b", 1, 0), 1);
-    rig_peer_expect_error(&client, MR_MALFORMED);
-    still_serves();
-}
-END_TEST
-
 /* Answers to nonsense are rationed, and a flood of it keeps nobody else out. */
 START_TEST(flood_of_garbage)
 {
@@ -583,8 +558,6 @@ add_tests(TCase *tcase)
 {
     tcase_add_loop_test(tcase, without_hello, 0, 2);
     tcase_add_loop_test(tcase, garbage_is_answered, 0, sizeof garbage / sizeof *garbage);
-    tcase_add_test(tcase, oversized_message);
-    tcase_add_test(tcase, several_frames);
     tcase_add_test(tcase, flood_of_garbage);
     tcase_add_test(tcase, hello_of_another_version);
     tcase_add_test(tcase, hello_at_the_wrong_socket);

@@ -1,6 +1,7 @@
 #include "tests/support/rig.h"
 
 #include "schemas/base/clock.h"
+#include "schemas/wire/frames.h"
 #include "tests/support/pg_fixture.h"
 
 #include <limits.h>
@@ -329,7 +330,10 @@ rig_peer_close(struct rig_peer *peer)
 void
 rig_peer_send_bytes(struct rig_peer *peer, const void *bytes, size_t n)
 {
-    ck_assert_int_eq(zmq_send(peer->socket, bytes, n, 0), (int)n);
+    while (mr_frames_send(peer->socket, mr_span(bytes, n)) != 0) {
+        ck_assert_int_eq(zmq_errno(), EAGAIN);
+        rig_breathe();
+    }
 }
 
 void

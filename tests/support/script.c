@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "schemas/base/clock.h"
+#include "schemas/wire/frames.h"
 
 struct script script;
 
@@ -61,12 +62,15 @@ script_receive(int timeout_ms)
     if (zmq_poll(&item, 1, timeout_ms) <= 0)
         return false;
     ck_assert_int_gt(zmq_msg_recv(&script.from, script.socket, 0), 0);
-    ck_assert_int_gt(zmq_msg_recv(&script.frame, script.socket, 0), 0);
-    ck_assert(!zmq_msg_more(&script.frame));
-    ck_assert_int_eq(
-        mr_msg_open(mr_span(zmq_msg_data(&script.frame), zmq_msg_size(&script.frame)),
-            &script.msg),
-        MR_OK);
+    script.n = 0;
+    do {
+        size_t n = (size_t)zmq_msg_recv(&script.frame, script.socket, 0);
+
+        ck_assert(mr_frame_fits(script.n, n, !zmq_msg_more(&script.frame)));
+        memcpy(script.bytes + script.n, zmq_msg_data(&script.frame), n);
+        script.n += n;
+    } while (zmq_msg_more(&script.frame));
+    ck_assert_int_eq(mr_msg_open(mr_span(script.bytes, script.n), &script.msg), MR_OK);
     return true;
 }
 

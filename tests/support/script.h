@@ -20,6 +20,8 @@ struct script {
     void *context, *socket;
     char endpoint[256];
     zmq_msg_t from, frame;
+    uint8_t bytes[MR_MESSAGE_BYTES_MAX]; /* its frames, joined */
+    size_t n;
     struct mr_msg msg; /* the message in hand */
     uint32_t window_jobs;
     bool has_session;

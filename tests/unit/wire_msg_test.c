@@ -273,6 +273,7 @@ START_TEST(the_page_says_what_the_code_does)
         const char *name;
         unsigned long value;
     } limits[] = {{"MR_MESSAGE_BYTES_MAX", MR_MESSAGE_BYTES_MAX},
+        {"MR_WIRE_FRAME_BYTES_MAX", MR_WIRE_FRAME_BYTES_MAX},
         {"MR_PAYLOAD_BYTES_MAX", MR_PAYLOAD_BYTES_MAX},
         {"MR_RESULT_BYTES_MAX", MR_RESULT_BYTES_MAX},
         {"MR_JOBS_PER_MESSAGE_MAX", MR_JOBS_PER_MESSAGE_MAX},
