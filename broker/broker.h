@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "broker/core/core.h"
+#include "broker/core/rights.h"
 #include "broker/gather.h"
 #include "broker/meter.h"
 #include "broker/session.h"
@@ -40,6 +41,7 @@ struct mr_counters {
 struct mr_broker {
     const struct mr_settings *settings;
     struct mr_core *core;
+    struct mr_rights *rights; /* who may do what; NULL until the shard is ours */
     struct mr_sessions *sessions;
     struct mr_gather *gather;
     struct mr_errand *errand;

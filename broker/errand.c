@@ -418,6 +418,20 @@ on_up_or_down(struct mr_broker *broker, const struct mr_task *task)
     mr_core_store_is_up(broker->core, broker->now, is_up);
 }
 
+/* What is asked from now on is judged by these. */
+static void
+on_rights(struct mr_broker *broker, struct mr_task *task)
+{
+    struct mr_rights *before = broker->rights;
+
+    if (!task->rights)
+        return;
+    broker->rights = task->rights;
+    task->rights = NULL;
+    mr_core_set_rights(broker->core, broker->now, broker->rights);
+    mr_rights_destroy(&before);
+}
+
 static void
 on_news(struct mr_errand *errand, struct mr_task *task)
 {
@@ -428,8 +442,12 @@ on_news(struct mr_errand *errand, struct mr_task *task)
         mr_log(MR_LOG_INFO, "standby", "why=\"%s\"", task->err.why);
         break;
     case MR_NEWS_CLAIMED:
+        on_rights(broker, task);
         if (broker->phase == MR_PHASE_STARTING)
             on_claimed(errand, task);
+        break;
+    case MR_NEWS_RIGHTS:
+        on_rights(broker, task);
         break;
     case MR_NEWS_DOWN:
     case MR_NEWS_UP:

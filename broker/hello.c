@@ -74,8 +74,9 @@ static enum mr_status
 join(struct mr_broker *broker, uint32_t number, const struct mr_hello *hello)
 {
     if (hello->role == MR_ROLE_CLIENT)
-        return mr_core_client_joins(broker->core, broker->now, number, hello->name);
-    return mr_core_worker_joins(broker->core, broker->now, number, hello, broker->offers);
+        return mr_core_client_joins(broker->core, broker->now, number, 0, hello->name);
+    return mr_core_worker_joins(
+        broker->core, broker->now, number, 0, hello, broker->offers);
 }
 
 static void

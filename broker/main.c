@@ -254,6 +254,7 @@ stop(struct mr_broker *broker)
     mr_gather_destroy(&broker->gather);
     mr_session_table_destroy(&broker->sessions);
     mr_core_destroy(&broker->core);
+    mr_rights_destroy(&broker->rights);
     empty_mailbox(broker);
     mr_door_close(broker);
     mr_socket_close(&broker->sockets[MR_FRONT], LINGER_MS);

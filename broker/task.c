@@ -100,6 +100,7 @@ mr_task_destroy(struct mr_task **task)
         return;
     mr_arena_destroy(&(*task)->arena);
     mr_wr_fini(&(*task)->out);
+    mr_rights_destroy(&(*task)->rights);
     free((*task)->batch.ops);
     free((*task)->ended);
     free((*task)->ids);

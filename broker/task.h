@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/core/rights.h"
 #include "schemas/base/arena.h"
 #include "schemas/base/mailbox.h"
 #include "schemas/base/status.h"
@@ -43,7 +44,8 @@ enum mr_task_type {
 
 enum mr_news {
     MR_NEWS_STANDBY, /* another owner is alive; err.why names it */
-    MR_NEWS_CLAIMED, /* epoch, kinds and queues filled: ours now */
+    MR_NEWS_CLAIMED, /* epoch, kinds, queues and rights filled: ours now */
+    MR_NEWS_RIGHTS,  /* rights filled: they have changed */
     MR_NEWS_DOWN,    /* err says why; the writer goes on trying */
     MR_NEWS_UP,
     MR_NEWS_FATAL,   /* err; the writer does nothing any more */
@@ -93,6 +95,7 @@ struct mr_task {
     uint32_t kind_count;
     struct mr_queue_row *queues;
     uint32_t queue_count;
+    struct mr_rights *rights; /* freed with the task unless it was taken out */
 };
 
 /* NULL when memory is out. With room for what its type needs. */

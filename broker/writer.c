@@ -18,6 +18,7 @@
 #define RAISE_US (INT64_C(60) * 1000000) /* the low-water mark, when it has caught up */
 #define RAISE_ON_US 1000000 /* ... and when it has not: a start looks from there on */
 #define RENEWALS_PER_LEASE 3
+#define RIGHTS_US 100000 /* many changes in a row are read together */
 
 struct mr_writer {
     zactor_t *actor;
@@ -36,6 +37,7 @@ struct desk {
     bool has_reconnected; /* since it went well last */
     int retries;
     int64_t renew_us, house_us, raise_us; /* monotonic, next time */
+    int64_t rights_us;                    /* ... not sooner */
     uint64_t epoch;
     struct mr_err fatal;
 };
@@ -85,14 +87,21 @@ read_pipe(struct desk *desk)
     zstr_free(&word);
 }
 
-/* Sleep for so long, or until a word comes through the pipe or, if `with_tasks`, a task. */
+/* Sleep for so long, or until a word comes through the pipe or, if `with_tasks`, a task or a word
+ * of the database. */
 static void
 nap(struct desk *desk, int64_t ms, bool with_tasks)
 {
-    zmq_pollitem_t items[2] = {
+    int database = with_tasks && desk->store ? mr_store_fd(desk->store) : -1;
+    zmq_pollitem_t items[3] = {
         {.socket = zsock_resolve(desk->pipe), .events = ZMQ_POLLIN},
-        {.fd = mr_mailbox_fd(desk->writer->tasks), .events = ZMQ_POLLIN}};
-    int rc = zmq_poll(items, with_tasks ? 2 : 1, ms < 0 ? 0 : (long)ms);
+        {.fd = mr_mailbox_fd(desk->writer->tasks), .events = ZMQ_POLLIN},
+        {.fd = database, .events = ZMQ_POLLIN}};
+    int rc = zmq_poll(items,
+        !with_tasks    ? 1
+        : database < 0 ? 2
+                       : 3,
+        ms < 0 ? 0 : (long)ms);
 
     if (rc > 0 && items[0].revents)
         read_pipe(desk);
@@ -276,10 +285,35 @@ do_due(struct desk *desk)
     }
 }
 
+/* The last snapshot stays until there is a newer one that can be read. */
+static void
+look_at_rights(struct desk *desk)
+{
+    struct mr_task *news;
+    enum mr_status status;
+
+    if (!desk->is_up || !mr_store_rights_moved(desk->store) ||
+        mr_clock_now().mono_us < desk->rights_us)
+        return;
+    news = news_new(MR_NEWS_RIGHTS);
+    status = mr_writer_run_rights(desk->store, news);
+    desk->rights_us = mr_clock_now().mono_us + RIGHTS_US;
+    settle_due(desk, status, &news->err);
+    if (status == MR_OK)
+        mr_mailbox_give(desk->writer->conf.answers, &news->node);
+    else
+        mr_task_destroy(&news);
+}
+
 static int64_t
 until_due_ms(const struct desk *desk)
 {
-    return (desk->renew_us - mr_clock_now().mono_us) / 1000 + 1;
+    int64_t now_us = mr_clock_now().mono_us;
+    int64_t due_us = desk->renew_us;
+
+    if (desk->rights_us > now_us && desk->rights_us < due_us)
+        due_us = desk->rights_us;
+    return (due_us - now_us) / 1000 + 1;
 }
 
 /* A task's mistake is answered; the database's is waited out. */
@@ -328,6 +362,8 @@ serve(struct desk *desk)
             nap(desk, until_due_ms(desk), true);
         if (!desk->is_dead && !desk->is_ending)
             do_due(desk);
+        if (!desk->is_dead && !desk->is_ending)
+            look_at_rights(desk);
     }
 }
 

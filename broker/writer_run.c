@@ -230,5 +230,47 @@ mr_writer_run_policy(struct mr_store *store, struct mr_task *news)
     status = mr_store_kinds(store, take_kind, news, &news->err);
     if (status == MR_OK)
         status = mr_store_queues(store, take_queue, news, &news->err);
+    if (status == MR_OK)
+        status = mr_writer_run_rights(store, news);
+    return status;
+}
+
+/* ---- rights --------------------------------------------------------------------------------------- */
+
+struct reading {
+    struct mr_rights *rights;
+    enum mr_status status;
+};
+
+static bool
+take_right(void *context, const struct mr_rights_row *row)
+{
+    struct reading *reading = context;
+
+    reading->status = mr_rights_add(reading->rights, row);
+    return reading->status == MR_OK;
+}
+
+enum mr_status
+mr_writer_run_rights(struct mr_store *store, struct mr_task *news)
+{
+    struct reading reading = {.status = MR_OK};
+    enum mr_status status;
+
+    mr_rights_destroy(&news->rights);
+    if (mr_rights_new(&reading.rights, mr_hash_key_random()))
+        return mr_err_set(&news->err, MR_NO_MEMORY, "Rights cannot be read.",
+            "There is no memory for them.", "Give the broker more memory.");
+    status = mr_store_rights(store, take_right, &reading, &news->err);
+    if (status == MR_OK && reading.status == MR_OK)
+        reading.status = mr_rights_seal(reading.rights);
+    if (status == MR_OK && reading.status)
+        status = mr_err_set(&news->err, reading.status, "Rights cannot be read.",
+            mr_status_text(reading.status),
+            "Look for what is out of bounds: select * from millrace.principals");
+    if (status == MR_OK)
+        news->rights = reading.rights;
+    else
+        mr_rights_destroy(&reading.rights);
     return status;
 }

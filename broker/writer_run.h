@@ -11,8 +11,12 @@
 /* The status is the task's; task->err is filled unless it is MR_OK. */
 enum mr_status mr_writer_run(struct mr_store *store, struct mr_task *task) MR_MUST_CHECK;
 
-/* Fill an MR_NEWS_CLAIMED with what is known about kinds and queues. */
+/* Fill an MR_NEWS_CLAIMED with what is known about kinds, queues and rights. */
 enum mr_status mr_writer_run_policy(
+    struct mr_store *store, struct mr_task *news) MR_MUST_CHECK;
+
+/* Fill news->rights with all principals, keys and grants. */
+enum mr_status mr_writer_run_rights(
     struct mr_store *store, struct mr_task *news) MR_MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 #include "broker/core/match.h"
 #include "broker/core/recover.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 #include "broker/core/settle.h"
 #include "broker/core/submit.h"
 #include "broker/core/watch.h"
@@ -142,11 +143,12 @@ new_peers(struct mr_core *core)
         return status;
     core->peers_max = conf->workers_max + conf->clients_max;
     core->peers = calloc(core->peers_max, sizeof *core->peers);
+    core->run_memo = calloc(MR_RUN_MEMO, sizeof *core->run_memo);
     core->verdicts = calloc(MR_JOBS_PER_MESSAGE_MAX > MR_ITEMS_PER_MESSAGE_MAX
                                 ? MR_JOBS_PER_MESSAGE_MAX
                                 : MR_ITEMS_PER_MESSAGE_MAX,
         sizeof *core->verdicts);
-    return core->peers && core->verdicts ? MR_OK : MR_NO_MEMORY;
+    return core->peers && core->run_memo && core->verdicts ? MR_OK : MR_NO_MEMORY;
 }
 
 enum mr_status
@@ -169,6 +171,7 @@ mr_core_new(struct mr_core **out, const struct mr_core_conf *conf, mr_core_act_f
         .oldest = MR_NO_PEER,
         .newest = MR_NO_PEER,
         .turn = MR_NO_PEER,
+        .run_serial = 1,
         .confirm_us = INT64_MAX,
         .is_loading = true,
         .is_partial = true,
@@ -228,6 +231,7 @@ mr_core_destroy(struct mr_core **out)
     free(core->kinds);
     free(core->cells);
     mr_roster_fini(core);
+    free(core->run_memo);
     mr_slab_fini(&core->slips);
     mr_slab_fini(&core->receipts);
     mr_slab_fini(&core->watchers);
@@ -243,20 +247,29 @@ mr_core_destroy(struct mr_core **out)
 
 /* ---- peers -------------------------------------------------------------------------------------- */
 
-enum mr_status
-mr_core_client_joins(
-    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_span name)
+void
+mr_core_set_rights(
+    struct mr_core *core, struct mr_now now, const struct mr_rights *rights)
 {
     core->now = now;
-    return mr_roster_add_client(core, peer, name);
+    core->rights = rights;
+    mr_run_forget(core);
+}
+
+enum mr_status
+mr_core_client_joins(struct mr_core *core, struct mr_now now, uint32_t peer,
+    uint32_t principal, struct mr_span name)
+{
+    core->now = now;
+    return mr_roster_add_client(core, peer, principal, name);
 }
 
 enum mr_status
 mr_core_worker_joins(struct mr_core *core, struct mr_now now, uint32_t peer,
-    const struct mr_hello *hello, const struct mr_offer *offers)
+    uint32_t principal, const struct mr_hello *hello, const struct mr_offer *offers)
 {
     core->now = now;
-    return mr_roster_add_worker(core, peer, hello, offers);
+    return mr_roster_add_worker(core, peer, principal, hello, offers);
 }
 
 void
@@ -304,6 +317,13 @@ mr_core_submit_job(struct mr_core *core, struct mr_now now, const struct mr_job_
 {
     core->now = now;
     mr_submit_job(core, job);
+}
+
+void
+mr_core_submit_denied(struct mr_core *core, struct mr_now now, struct mr_span why)
+{
+    core->now = now;
+    mr_submit_denied(core, why);
 }
 
 void
@@ -463,8 +483,10 @@ mr_core_set_paused(
     number = mr_names_intern(&core->queue_names, queue, &is_new);
     if (!number)
         return MR_LIMIT;
-    if (is_new)
+    if (is_new) {
         core->queues[number] = (struct mr_queue){0};
+        mr_run_renamed(core);
+    }
     core->queue_names.names[number].is_pinned = is_paused;
     mr_lane_pause_queue(core, number, is_paused);
     return MR_OK;

@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/core/rights.h"
 #include "schemas/base/clock.h"
 #include "schemas/base/hash.h"
 #include "schemas/base/status.h"
@@ -115,15 +116,23 @@ void mr_core_destroy(struct mr_core **core);
 
 /* ---- peers ------------------------------------------------------------------------------------ */
 
-/* `peer` is the loop's number for a session, below workers_max + clients_max. MR_BUSY: no room. */
+/* Who may do what, from now on. Borrowed until the next call, or until the core is gone. What
+ * workers may not run any more they are not sent; what they hold they may finish. NULL, as in the
+ * beginning: everybody everything. */
+void mr_core_set_rights(
+    struct mr_core *core, struct mr_now now, const struct mr_rights *rights);
+
+/* `peer` is the loop's number for a session, below workers_max + clients_max; `principal` who it
+ * acts for, 0: nobody asks. MR_BUSY: no room. */
 enum mr_status mr_core_client_joins(struct mr_core *core, struct mr_now now,
-    uint32_t peer, struct mr_span name) MR_MUST_CHECK;
+    uint32_t peer, uint32_t principal, struct mr_span name) MR_MUST_CHECK;
 
 /* `offers`: hello->offers rows. A worker of the same instance that is still known is replaced:
  * what it held stays with the new session until its first BEATs said what is left of it
- * (within grace_ms). MR_MALFORMED for a bad kind name. */
+ * (within grace_ms). MR_MALFORMED for a bad kind name; MR_DENIED if that instance is another
+ * principal's. */
 enum mr_status mr_core_worker_joins(struct mr_core *core, struct mr_now now,
-    uint32_t peer, const struct mr_hello *hello,
+    uint32_t peer, uint32_t principal, const struct mr_hello *hello,
     const struct mr_offer *offers) MR_MUST_CHECK;
 
 /* Any message of the peer counts as life. */
@@ -153,6 +162,8 @@ enum mr_status mr_core_submit_open(struct mr_core *core, struct mr_now now, uint
  * it may be there, finished even. */
 void mr_core_submit_job(
     struct mr_core *core, struct mr_now now, const struct mr_job_new *job);
+/* Instead of the next job: its submitter may not. `why` is copied, and may be empty. */
+void mr_core_submit_denied(struct mr_core *core, struct mr_now now, struct mr_span why);
 void mr_core_submit_close(struct mr_core *core, struct mr_now now);
 
 /* Answered by an EVENT: WAITING, FINISHED or NO_JOB. watches_max reached: ERROR with corr 0. */

@@ -125,15 +125,20 @@ struct mr_queue {
 
 /* ---- peers ---------------------------------------------------------------------------------- */
 
+/* Of the queues with jobs of a kind: which may a worker run? */
+enum mr_run { MR_RUN_NONE, MR_RUN_SOME, MR_RUN_ALL };
+
 struct mr_offered {
     uint16_t kind;
+    enum mr_run run;
     uint32_t running, running_max; /* running_max 0: no limit */
     struct mr_retry_policy policy; /* what is 0 is not said */
 };
 
 struct mr_peer {
-    int role;        /* 0: nobody */
-    uint32_t serial; /* tells one user of the number from the next */
+    int role;           /* 0: nobody */
+    uint32_t principal; /* 0: nobody asks */
+    uint32_t serial;    /* tells one user of the number from the next */
     uint8_t name_bytes;
     char name[MR_NAME_BYTES_MAX];
     int64_t heard_us;
@@ -152,6 +157,14 @@ struct mr_peer {
     uint32_t timeout_max_ms;          /* of what it has been sent since it held nothing */
     int64_t confirm_us; /* when unconfirmed attempts are given up; 0: none */
     bool is_draining;   /* it was told to end */
+};
+
+/* What was asked of rights before: a table without chains, the last one stands. */
+#define MR_RUN_MEMO 4096u
+struct mr_run_memo {
+    uint32_t serial, principal;
+    uint16_t kind, queue;
+    bool may;
 };
 
 /* ---- who waits for what ------------------------------------------------------------------------ */
@@ -248,6 +261,9 @@ struct mr_core {
     uint32_t turn;           /* worker that is next */
     int64_t confirm_us;      /* the earliest of the workers' */
     uint32_t serial;
+    const struct mr_rights *rights; /* borrowed; NULL: everybody may everything */
+    struct mr_run_memo *run_memo;
+    uint32_t run_serial; /* what was remembered under another one is forgotten */
 
     struct mr_slab slips, receipts, watchers;
     struct mr_ids watch_ids;

@@ -4,6 +4,7 @@
 #include "broker/core/receipt.h"
 #include "broker/core/recover.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
 #include "broker/core/watch.h"
@@ -186,7 +187,8 @@ is_current(struct mr_core *core, uint32_t slot, const struct mr_done *done)
 {
     const struct mr_job *job = mr_job_at(core, slot);
 
-    if (job->state == MR_JOB_RECOVERED && done->attempt > job->attempt)
+    if (job->state == MR_JOB_RECOVERED && done->attempt > job->attempt &&
+        mr_run_peer_may(core, core->done.peer, job))
         mr_recover_adopt(core, slot, core->done.peer, done->attempt);
     return job->state == MR_JOB_SENT && job->peer == core->done.peer &&
            job->attempt == done->attempt;

@@ -2,6 +2,7 @@
 
 #include "broker/core/lane.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
 
@@ -129,8 +130,10 @@ find_place(struct mr_core *core, struct mr_job *job, const struct mr_job_new *fr
     *why = "too many queues are in use; use one that exists, or raise queues_max";
     if (!job->queue)
         return MR_LIMIT;
-    if (is_new)
+    if (is_new) {
         core->queues[job->queue] = (struct mr_queue){0};
+        mr_run_renamed(core);
+    }
     core->queue_names.names[job->queue].refs++;
     job->kind = mr_roster_kind(core, from->kind, false);
     *why = "too many kinds are in use; raise kinds_max";

@@ -198,8 +198,13 @@ mr_lane_served(struct mr_core *core, uint32_t slot, uint32_t index)
 
     if (mr_lane_at(core, slot)->cell == index)
         leave(core, slot);
-    if (kind->rings[index % MR_PRIORITIES] == index)
+    if (kind->rings[index % MR_PRIORITIES] == index) {
         kind->rings[index % MR_PRIORITIES] = core->cells[index].next;
+    } else if (core->cells[index]
+                   .is_linked) { /* its worker may not run those before it */
+        unlink_cell(core, index);
+        link_cell(core, index);
+    }
     mr_lane_refresh(core, slot);
 }
 

@@ -3,6 +3,7 @@
 #include "broker/core/job.h"
 #include "broker/core/lane.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 #include "broker/core/say.h"
 
 /* How far ahead payloads of a lane are read back: as many as a batch has, so that reading costs
@@ -22,16 +23,26 @@ struct choice {
 };
 
 static void
-consider(const struct mr_core *core, const struct mr_peer *worker,
-    const struct mr_kind *kind, struct choice *best)
+consider(struct mr_core *core, const struct mr_peer *worker,
+    const struct mr_offered *offer, struct choice *best)
 {
+    const struct mr_kind *kind = &core->kinds[offer->kind];
+
     for (uint32_t bits = kind->occupied; bits; bits &= bits - 1) {
         uint32_t priority = (uint32_t)__builtin_ctz(bits);
-        uint32_t lane = core->cells[kind->rings[priority]].front;
-        const struct mr_job *job = mr_job_at(core, mr_lane_at(core, lane)->head);
-        int64_t waited_us = core->now.mono_us - job->ready_us;
-        int64_t rank = priority + waited_us / (core->conf.age_ms * INT64_C(1000));
+        uint32_t cell = kind->rings[priority];
+        const struct mr_job *job;
+        int64_t waited_us, rank;
+        uint32_t lane;
 
+        if (offer->run == MR_RUN_SOME)
+            cell = mr_run_cell(core, worker->principal, offer->kind, cell);
+        if (!cell)
+            continue;
+        lane = core->cells[cell].front;
+        job = mr_job_at(core, mr_lane_at(core, lane)->head);
+        waited_us = core->now.mono_us - job->ready_us;
+        rank = priority + waited_us / (core->conf.age_ms * INT64_C(1000));
         if (best->lane && (rank < best->rank ||
                               (rank == best->rank && job->ready_us >= best->ready_us)))
             continue;
@@ -42,16 +53,17 @@ consider(const struct mr_core *core, const struct mr_peer *worker,
 }
 
 static uint32_t
-choose_lane(const struct mr_core *core, const struct mr_peer *worker)
+choose_lane(struct mr_core *core, const struct mr_peer *worker)
 {
     struct choice best = {0};
 
     for (uint32_t i = 0; i < worker->offer_count; i++) {
         const struct mr_offered *offer = &worker->offers[i];
 
-        if (offer->running_max && offer->running >= offer->running_max)
+        if (offer->run == MR_RUN_NONE ||
+            (offer->running_max && offer->running >= offer->running_max))
             continue;
-        consider(core, worker, &core->kinds[offer->kind], &best);
+        consider(core, worker, offer, &best);
     }
     return best.lane;
 }

@@ -131,6 +131,32 @@ append_verdict(struct mr_core *core, struct mr_receipt *receipt, uint32_t slip)
     receipt->verdicts++;
 }
 
+/* Without room the code has to speak for itself. */
+static void
+copy_text(struct mr_core *core, struct mr_slip *item, struct mr_span text)
+{
+    size_t bytes = mr_span_cut(text, MR_ERROR_BYTES_MAX).n;
+    char *copy = bytes ? mr_pool_alloc(&core->pool, bytes) : NULL;
+
+    if (!copy)
+        return;
+    memcpy(copy, text.p, bytes);
+    item->text = copy;
+    item->text_bytes = (uint16_t)bytes;
+    item->is_copy = true;
+}
+
+void
+mr_receipt_refuse(struct mr_core *core, uint32_t slot, uint32_t index,
+    enum mr_status code, struct mr_span text)
+{
+    uint32_t slip = new_slip(core, slot, index, MR_SLIP_VERDICT);
+
+    mr_receipt_slip(core, slip)->code = (uint16_t)code;
+    copy_text(core, mr_receipt_slip(core, slip), text);
+    append_verdict(core, receipt_at(core, slot), slip);
+}
+
 void
 mr_receipt_verdict(struct mr_core *core, uint32_t slot, uint32_t index,
     enum mr_status code, const char *text)
@@ -164,21 +190,13 @@ mr_receipt_settle(
 {
     struct mr_slip *item = mr_receipt_slip(core, slip);
     uint32_t slot = item->receipt;
-    size_t bytes = mr_span_cut(text, MR_ERROR_BYTES_MAX).n;
 
     receipt_at(core, slot)->pending--;
     if (code == MR_OK) {
         free_slip(core, slip);
     } else {
-        char *copy = bytes ? mr_pool_alloc(&core->pool, bytes) : NULL;
-
         item->code = (uint16_t)code;
-        if (copy) { /* without room the code has to speak for itself */
-            memcpy(copy, text.p, bytes);
-            item->text = copy;
-            item->text_bytes = (uint16_t)bytes;
-            item->is_copy = true;
-        }
+        copy_text(core, item, text);
         append_verdict(core, receipt_at(core, slot), slip);
     }
     finish(core, slot);

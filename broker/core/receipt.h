@@ -18,6 +18,10 @@ void mr_receipt_close(struct mr_core *core, uint32_t slot, uint32_t count);
 void mr_receipt_verdict(struct mr_core *core, uint32_t slot, uint32_t index,
     enum mr_status code, const char *text);
 
+/* The same with a text that is copied. */
+void mr_receipt_refuse(struct mr_core *core, uint32_t slot, uint32_t index,
+    enum mr_status code, struct mr_span text);
+
 /* The item waits on a job. `digest`: of a payload that cannot be compared yet (AGAIN). */
 void mr_receipt_wait(struct mr_core *core, uint32_t slot, uint32_t index,
     enum mr_slip_type type, uint32_t job_slot, uint64_t digest, bool made_watch);

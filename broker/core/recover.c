@@ -2,6 +2,7 @@
 
 #include "broker/core/job.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
 #include "broker/core/watch.h"
@@ -114,7 +115,8 @@ is_adopted(struct mr_core *core, uint32_t slot)
         return false;
     claim = *claim_at(core, found);
     drop_claim(core, found);
-    if (claim.is_gone || !is_there(core, &claim) || claim.attempt <= job->attempt)
+    if (claim.is_gone || !is_there(core, &claim) || claim.attempt <= job->attempt ||
+        !mr_run_peer_may(core, claim.peer, job))
         return false;
     mr_job_move(core, slot, MR_JOB_RECOVERED);
     mr_recover_adopt(core, slot, claim.peer, claim.attempt);
@@ -254,7 +256,8 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
         return;
     }
     job = mr_job_at(core, slot);
-    if (job->state == MR_JOB_RECOVERED && held->attempt > job->attempt)
+    if (job->state == MR_JOB_RECOVERED && held->attempt > job->attempt &&
+        mr_run_peer_may(core, peer, job))
         mr_recover_adopt(core, slot, peer, held->attempt);
     if (job->state != MR_JOB_SENT || job->peer != peer || job->attempt != held->attempt) {
         mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_STALE);

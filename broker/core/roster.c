@@ -1,6 +1,7 @@
 #include "broker/core/roster.h"
 
 #include "broker/core/job.h"
+#include "broker/core/run.h"
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
 #include "broker/core/watch.h"
@@ -229,11 +230,13 @@ mr_roster_release(struct mr_core *core, uint32_t slot)
 /* ---- joining ------------------------------------------------------------------------------------ */
 
 static void
-enter(struct mr_core *core, uint32_t number, int role, struct mr_span name)
+enter(struct mr_core *core, uint32_t number, int role, uint32_t principal,
+    struct mr_span name)
 {
     struct mr_peer *peer = &core->peers[number];
 
-    *peer = (struct mr_peer){.role = role, .serial = ++core->serial};
+    *peer =
+        (struct mr_peer){.role = role, .principal = principal, .serial = ++core->serial};
     peer->name_bytes = (uint8_t)(name.n < sizeof peer->name ? name.n : sizeof peer->name);
     if (peer->name_bytes)
         memcpy(peer->name, name.p, peer->name_bytes);
@@ -318,7 +321,8 @@ lose_unconfirmed(struct mr_core *core, uint32_t number)
 }
 
 enum mr_status
-mr_roster_add_client(struct mr_core *core, uint32_t number, struct mr_span name)
+mr_roster_add_client(
+    struct mr_core *core, uint32_t number, uint32_t principal, struct mr_span name)
 {
     if (number >= core->peers_max)
         return MR_BAD_ARGUMENT;
@@ -328,7 +332,7 @@ mr_roster_add_client(struct mr_core *core, uint32_t number, struct mr_span name)
     }
     if (core->clients >= core->conf.clients_max)
         return MR_BUSY;
-    enter(core, number, MR_ROLE_CLIENT, name);
+    enter(core, number, MR_ROLE_CLIENT, principal, name);
     core->clients++;
     return MR_OK;
 }
@@ -355,6 +359,7 @@ take_offers(struct mr_core *core, struct mr_peer *peer, const struct mr_offer *o
         if (mr_roster_offer(core, (uint32_t)(peer - core->peers), kind))
             continue;
         *offered = (struct mr_offered){.kind = kind,
+            .run = mr_run_over(core, peer->principal, kind),
             .running_max = offers[i].running_max,
             .policy = {.timeout_ms = offers[i].timeout_ms,
                 .attempts_max = mr_u32_min(offers[i].attempts_max, MR_ATTEMPTS_MAX),
@@ -409,8 +414,8 @@ inherit(struct mr_core *core, uint32_t number, uint32_t jobs, uint32_t timeout_m
 }
 
 enum mr_status
-mr_roster_add_worker(struct mr_core *core, uint32_t number, const struct mr_hello *hello,
-    const struct mr_offer *offers)
+mr_roster_add_worker(struct mr_core *core, uint32_t number, uint32_t principal,
+    const struct mr_hello *hello, const struct mr_offer *offers)
 {
     uint32_t jobs = 0, timeout_max_ms = 0, earlier;
     bool is_draining = false;
@@ -421,6 +426,9 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, const struct mr_hell
         return MR_BAD_ARGUMENT;
     peer = &core->peers[number];
     earlier = find_instance(core, hello->instance);
+    /* An instance is no secret: what its worker holds is not for whoever names it. */
+    if (earlier != MR_NO_PEER && core->peers[earlier].principal != principal)
+        return MR_DENIED;
     if (peer->role && earlier != number) {
         lose_all(core, number, mr_span_str("its connection was taken by another peer"));
         wipe(core, number);
@@ -436,7 +444,7 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, const struct mr_hell
         if (earlier != number)
             mr_say_drop_peer(core, earlier, mr_span_str("replaced by a newer session"));
     }
-    enter(core, number, MR_ROLE_WORKER, hello->name);
+    enter(core, number, MR_ROLE_WORKER, principal, hello->name);
     core->workers++;
     peer->instance = hello->instance;
     peer->threads = hello->threads ? hello->threads : 1;

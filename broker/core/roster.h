@@ -10,12 +10,13 @@
 /* The peer in that role, NULL if it is not there or plays another. */
 struct mr_peer *mr_roster_find(const struct mr_core *core, uint32_t peer, int role);
 
-enum mr_status mr_roster_add_client(
-    struct mr_core *core, uint32_t peer, struct mr_span name) MR_MUST_CHECK;
+enum mr_status mr_roster_add_client(struct mr_core *core, uint32_t peer,
+    uint32_t principal, struct mr_span name) MR_MUST_CHECK;
 
 /* See mr_core_worker_joins(). */
 enum mr_status mr_roster_add_worker(struct mr_core *core, uint32_t peer,
-    const struct mr_hello *hello, const struct mr_offer *offers) MR_MUST_CHECK;
+    uint32_t principal, const struct mr_hello *hello,
+    const struct mr_offer *offers) MR_MUST_CHECK;
 
 void mr_roster_heard(struct mr_core *core, uint32_t peer);
 /* As if everybody had just been heard. */

@@ -307,3 +307,15 @@ mr_submit_job(struct mr_core *core, const struct mr_job_new *job)
     else
         accept(core, job, slot, index);
 }
+
+void
+mr_submit_denied(struct mr_core *core, struct mr_span why)
+{
+    uint32_t index = core->submit.taken;
+
+    if (!core->submit.receipt)
+        return;
+    core->submit.taken++;
+    core->stats.refused++;
+    mr_receipt_refuse(core, core->submit.receipt, index, MR_DENIED, why);
+}

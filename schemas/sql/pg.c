@@ -29,6 +29,7 @@ static const struct {
     {"MR002", MR_FINISHED},
     {"MR003", MR_NO_JOB},
     {"MR004", MR_BAD_ARGUMENT}, /* a queued statement touched another number of rows */
+    {"MR005", MR_NOT_FOUND},    /* no such principal or grant */
     {"40001", MR_BUSY},         /* serialization failure */
     {"40P01", MR_BUSY},         /* deadlock */
     {"55P03", MR_BUSY},         /* a lock was not free in time */

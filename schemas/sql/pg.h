@@ -61,7 +61,7 @@ const char *mr_pg_sqlstate(const struct mr_pg *pg);
  * MR_BAD_ARGUMENT; 57014 (cancelled) -> MR_CANCELLED; 42P01, 3F000, 42883, 42703 (no such
  * table, schema, function, column) -> MR_VERSION; ours: MR001 (the fence) -> MR_FENCED, MR002 ->
  * MR_FINISHED, MR003 -> MR_NO_JOB, MR004 (another number of rows than was demanded) ->
- * MR_BAD_ARGUMENT; the rest -> MR_INTERNAL.
+ * MR_BAD_ARGUMENT, MR005 (no such principal or grant) -> MR_NOT_FOUND; the rest -> MR_INTERNAL.
  */
 enum mr_status mr_pg_classify(const char *sqlstate);
 

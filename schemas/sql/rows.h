@@ -92,4 +92,25 @@ struct mr_found {
     int64_t finished_at_us;
 };
 
+/* ---- who may do what: see broker/core/rights.h ------------------------------------------------ */
+
+/* Limits of a principal; 0: none. */
+struct mr_quota {
+    uint32_t jobs_per_s, waiting_max, connections_max;
+    uint64_t payload_bytes_max;
+};
+
+enum mr_rights_row_type { MR_ROW_PRINCIPAL, MR_ROW_KEY, MR_ROW_GRANT };
+
+/* One row of `principal`, `principal_key` or `principal_grant`. Spans live during the call. */
+struct mr_rights_row {
+    enum mr_rights_row_type type;
+    uint32_t principal;    /* its number */
+    struct mr_span text;   /* PRINCIPAL: name; KEY: in Z85; GRANT: the role or action */
+    bool is_revoked;       /* PRINCIPAL, KEY */
+    struct mr_quota quota; /* PRINCIPAL */
+    struct mr_span queue, kind; /* GRANT: patterns */
+    bool is_denied, is_any;     /* GRANT; is_any: of an action, also the jobs of others */
+};
+
 #endif

@@ -188,7 +188,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID)}},
     [MR_STMT_RENEW] = {"mr_renew", "renew the lease",
         "update millrace.shard set lease_until = clock_timestamp() "
-        "+ $3 * interval '1 millisecond' where shard = $1 and epoch = $2 returning epoch",
+        "+ $3 * interval '1 millisecond' where shard = $1 and epoch = $2 "
+        "returning epoch, (select version from millrace.rights)",
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8}},
     /* Ids below the cap may still come; whoever stores one lowers the mark again. The inbox
      * counts, too: follow-up jobs carry the time of the job that they follow. At most $3 ids

@@ -77,6 +77,8 @@ connect_store(struct mr_store *store, struct mr_err *err)
         status = set_up(store, pg, err);
     if (status == MR_OK)
         status = mr_stmt_prepare(pg, MR_STMT_STORE, err);
+    if (status == MR_OK)
+        status = mr_store_rights_listen(store, pg, err);
     if (status != MR_OK) {
         mr_pg_close(&pg);
         return status;
@@ -259,6 +261,8 @@ mr_store_renew(struct mr_store *store, uint32_t lease_ms, struct mr_err *err)
         status = mr_err_setf(err, MR_FENCED, "the shard is lost",
             "Another broker owns it; stop this one.", "its epoch is not %llu any more",
             (unsigned long long)store->epoch);
+    else if (mr_bin_int(result, 0, 1) != store->rights_version)
+        store->has_heard = true;
     mr_pg_free_result(&result);
     return status;
 }

@@ -37,7 +37,8 @@ enum mr_status mr_store_reconnect(
 enum mr_status mr_store_claim(struct mr_store *store, const char *endpoints,
     uint32_t lease_ms, uint64_t *epoch, struct mr_err *err) MR_MUST_CHECK;
 
-/* Every few seconds, one statement: renew the lease under the epoch (MR_FENCED if it moved). */
+/* Every few seconds, one statement: renew the lease under the epoch (MR_FENCED if it moved), and
+ * see whether rights have changed. */
 enum mr_status mr_store_renew(
     struct mr_store *store, uint32_t lease_ms, struct mr_err *err) MR_MUST_CHECK;
 
@@ -98,6 +99,21 @@ typedef bool (*mr_found_fn)(void *context, const struct mr_found *found);
 /* For each id, in any order: is there a result (with body), is there a job? */
 enum mr_status mr_store_find(struct mr_store *store, const struct mr_uuid *ids,
     uint32_t count, mr_found_fn fn, void *context, struct mr_err *err) MR_MUST_CHECK;
+
+/* ---- who may do what ---------------------------------------------------------------------- */
+
+/* What to poll for reading: the server says by itself when rights change. -1: not connected. */
+int mr_store_fd(const struct mr_store *store);
+
+/* Have principals, keys or grants changed since they were read, as far as the server's
+ * notifications and the last renewal say? True also after a new connection. Does not wait. */
+bool mr_store_rights_moved(struct mr_store *store);
+
+/* All of them, as they are at one moment: principals, then keys, then grants. False from `fn`
+ * stops. */
+typedef bool (*mr_rights_row_fn)(void *context, const struct mr_rights_row *row);
+enum mr_status mr_store_rights(struct mr_store *store, mr_rights_row_fn fn, void *context,
+    struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- cold: policy and lists ------------------------------------------------------------------ */
 

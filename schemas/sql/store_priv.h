@@ -29,6 +29,8 @@ struct mr_store {
     struct mr_args args; /* reused */
     uint32_t *order;     /* of the batch under way: ops to be written, by table and id */
     uint32_t order_cap;
+    int64_t rights_version;  /* as it was read last */
+    bool has_heard;          /* rights have changed since, or may have */
     struct mr_uuid *doubted; /* inbox rows whose move was not answered: moved or not */
     uint32_t doubted_count;
 };
@@ -40,6 +42,10 @@ enum mr_status mr_store_is_ready(
 /* Days exist for all ids below: reads the horizon, makes days first if it is near. */
 enum mr_status mr_store_look_ahead(
     struct mr_store *store, struct mr_err *err) MR_MUST_CHECK;
+
+/* From now on the server tells this connection when rights change. */
+enum mr_status mr_store_rights_listen(
+    struct mr_store *store, struct mr_pg *pg, struct mr_err *err) MR_MUST_CHECK;
 
 void mr_store_arg_fence(struct mr_store *store);
 

@@ -263,9 +263,9 @@ join(uint32_t peer, uint8_t how)
     world.is_here[peer] = true;
     world.credit[peer] = world.sent[peer] = 0;
     status = peer < CLIENTS ? mr_core_client_joins(world.broker.core, world.broker.now,
-                                  peer, mr_span_str("client"))
+                                  peer, 0, mr_span_str("client"))
                             : mr_core_worker_joins(world.broker.core, world.broker.now,
-                                  peer, &hello, offers);
+                                  peer, 0, &hello, offers);
     if (status)
         world.is_here[peer] = false;
 }

@@ -128,11 +128,11 @@ join(struct sim *sim, uint32_t number, struct mr_hello *hello)
     struct mr_hello rest = *hello;
 
     if (hello->role == MR_ROLE_CLIENT)
-        return mr_core_client_joins(sim->broker.core, sim->now, number, hello->name);
+        return mr_core_client_joins(sim->broker.core, sim->now, number, 0, hello->name);
     SIM_MUST(hello->offers <= SIM_KINDS);
     for (uint32_t i = 0; i < hello->offers; i++)
         SIM_MUST(mr_get_offer(&rest, &offers[i]) == MR_OK);
-    return mr_core_worker_joins(sim->broker.core, sim->now, number, hello, offers);
+    return mr_core_worker_joins(sim->broker.core, sim->now, number, 0, hello, offers);
 }
 
 static void

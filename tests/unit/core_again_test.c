@@ -99,7 +99,7 @@ START_TEST(a_repeat_whose_job_was_finished_meanwhile_comes_again)
     ck_assert_int_eq(mr_core_new(&rig.core, &rig.conf, rig_on_action, &rig), MR_OK);
     ck_assert_int_eq(mr_core_knows_kind(rig.core, mr_span_str("k")), MR_OK);
     ck_assert_int_eq(
-        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("client")), MR_OK);
+        mr_core_client_joins(rig.core, rig.now, 0, 0, mr_span_str("client")), MR_OK);
     job = rig_job(&rig);
     row = (struct mr_stored_job){.job = job};
     row.job.payload = MR_SPAN_NONE;

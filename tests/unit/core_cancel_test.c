@@ -75,7 +75,7 @@ recovered(struct rig *rig)
     ck_assert_int_eq(mr_core_loaded(rig->core, rig->now, &stored), MR_OK);
     mr_core_load_done(rig->core, rig->now);
     ck_assert_int_eq(
-        mr_core_client_joins(rig->core, rig->now, 0, mr_span_str("client")), MR_OK);
+        mr_core_client_joins(rig->core, rig->now, 0, 0, mr_span_str("client")), MR_OK);
     return stored.job.id;
 }
 

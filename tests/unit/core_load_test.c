@@ -95,7 +95,7 @@ START_TEST(watching_what_is_recovered_asks_the_database)
     job = row(&rig);
     load(&rig, &job);
     ck_assert_int_eq(
-        mr_core_client_joins(rig.core, rig.now, 1, mr_span_str("client")), MR_OK);
+        mr_core_client_joins(rig.core, rig.now, 1, 0, mr_span_str("client")), MR_OK);
     mr_core_watch(rig.core, rig.now, 1, job.job.id, true);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 0);
     rig_answer_find(&rig, job.job.id, false);
@@ -241,7 +241,8 @@ START_TEST(a_success_of_a_job_that_is_not_loaded_yet)
     struct mr_stored_job job;
 
     begin(&rig);
-    ck_assert_int_eq(mr_core_client_joins(rig.core, rig.now, 1, mr_span_str("c")), MR_OK);
+    ck_assert_int_eq(
+        mr_core_client_joins(rig.core, rig.now, 1, 0, mr_span_str("c")), MR_OK);
     job = row(&rig);
     end_grace(&rig);
     mr_core_watch(rig.core, rig.now, 1, job.job.id, true);

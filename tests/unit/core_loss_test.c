@@ -409,7 +409,7 @@ START_TEST(a_quarantine_is_only_for_what_is_unfinished)
     }
     mr_core_load_done(rig.core, rig.now);
     ck_assert_int_eq(
-        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("client")), MR_OK);
+        mr_core_client_joins(rig.core, rig.now, 0, 0, mr_span_str("client")), MR_OK);
     mr_core_overslept(rig.core, rig.now);
     rig_move(&rig, rig.conf.grace_ms * INT64_C(1000));
     mr_core_heard(rig.core, rig.now, 0);

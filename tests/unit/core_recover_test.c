@@ -179,7 +179,8 @@ START_TEST(a_worker_that_connects_again_keeps_what_it_has)
     kept = rig_sent_to(&rig, 2);
     gone = rig_sent_to(&rig, 2);
     hello.instance.b[0] = 102; /* the same process */
-    ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, 5, &hello, &offer), MR_OK);
+    ck_assert_int_eq(
+        mr_core_worker_joins(rig.core, rig.now, 5, 0, &hello, &offer), MR_OK);
     mr_core_check(rig.core);
     ck_assert_uint_eq(rig_last(&rig, MR_ACT_DROP_PEER)->action.peer, 2);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_END_SESSIONS), 0);
@@ -213,7 +214,8 @@ START_TEST(another_process_at_the_same_number_takes_nothing_over)
     rig_worker(&rig, 2, 2, 4, NULL);
     id = rig_sent_to(&rig, 2);
     hello.instance.b[0] = 77;
-    ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, 2, &hello, &offer), MR_OK);
+    ck_assert_int_eq(
+        mr_core_worker_joins(rig.core, rig.now, 2, 0, &hello, &offer), MR_OK);
     mr_core_check(rig.core);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_END_SESSIONS), 1);
     ck_assert_str_eq(rig_state(&rig, id), "settling");
@@ -235,20 +237,21 @@ START_TEST(workers_that_cannot_be_taken)
     for (int i = 0; i < 9; i++)
         offers[i] = (struct mr_offer){.kind = mr_span_str(kinds[i])};
     ck_assert_int_eq(
-        mr_core_worker_joins(rig.core, rig.now, 99, &hello, offers), MR_BAD_ARGUMENT);
+        mr_core_worker_joins(rig.core, rig.now, 99, 0, &hello, offers), MR_BAD_ARGUMENT);
     offers[0].kind = mr_span_str("a b");
     ck_assert_int_eq(
-        mr_core_worker_joins(rig.core, rig.now, 2, &hello, offers), MR_MALFORMED);
+        mr_core_worker_joins(rig.core, rig.now, 2, 0, &hello, offers), MR_MALFORMED);
     mr_core_check(rig.core);
     offers[0].kind = mr_span_str("a");
     hello.offers = 9; /* kinds_max is 8, and one is there */
-    ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, 2, &hello, offers), MR_BUSY);
+    ck_assert_int_eq(
+        mr_core_worker_joins(rig.core, rig.now, 2, 0, &hello, offers), MR_BUSY);
     mr_core_check(rig.core);
     ck_assert_uint_eq(rig_stats(&rig).workers, 0);
     for (uint32_t peer = 2; peer < 5; peer++) {
         hello.instance.b[0] = (uint8_t)peer;
         hello.offers = 1;
-        ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, peer, &hello, offers),
+        ck_assert_int_eq(mr_core_worker_joins(rig.core, rig.now, peer, 0, &hello, offers),
             peer < 4 ? MR_OK : MR_BUSY);
     }
     rig_stop(&rig);
@@ -369,7 +372,7 @@ START_TEST(loaded_jobs_go_before_those_that_came_since)
     mr_core_load_done(rig.core, rig.now);
     ck_assert_int_eq(mr_core_knows_kind(rig.core, mr_span_str("k")), MR_OK);
     ck_assert_int_eq(
-        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("client")), MR_OK);
+        mr_core_client_joins(rig.core, rig.now, 0, 0, mr_span_str("client")), MR_OK);
     fresh = rig_ready(&rig);
     ck_assert_str_eq(rig_state(&rig, fresh), "ready");
     rig_move(&rig, 1000000);

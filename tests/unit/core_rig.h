@@ -117,7 +117,7 @@ rig_start(struct rig *rig)
     ck_assert_int_eq(mr_core_knows_kind(rig->core, mr_span_str("k")), MR_OK);
     for (uint32_t peer = 0; peer < 2; peer++)
         ck_assert_int_eq(
-            mr_core_client_joins(rig->core, rig->now, peer, mr_span_str("client")),
+            mr_core_client_joins(rig->core, rig->now, peer, 0, mr_span_str("client")),
             MR_OK);
 }
 
@@ -235,8 +235,8 @@ rig_worker(struct rig *rig, uint32_t peer, uint32_t threads, uint64_t credit,
         .offers = 1};
 
     hello.instance.b[0] = (uint8_t)(100 + peer);
-    ck_assert_int_eq(
-        mr_core_worker_joins(rig->core, rig->now, peer, &hello, offer ? offer : &plain),
+    ck_assert_int_eq(mr_core_worker_joins(
+                         rig->core, rig->now, peer, 0, &hello, offer ? offer : &plain),
         MR_OK);
     mr_core_credit(rig->core, rig->now, peer, credit);
 }

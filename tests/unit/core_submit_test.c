@@ -358,7 +358,7 @@ START_TEST(a_message_is_refused_as_a_whole)
     ck_assert_int_eq(mr_core_new(&rig.core, &rig.conf, rig_on_action, &rig), MR_OK);
     ck_assert_int_eq(open_code(&rig, 0, 0, 1), MR_NO_SESSION);
     ck_assert_int_eq(
-        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("client")), MR_OK);
+        mr_core_client_joins(rig.core, rig.now, 0, 0, mr_span_str("client")), MR_OK);
     ck_assert_int_eq(open_code(&rig, 0, 0, 1), MR_STARTING);
     mr_core_load_done(rig.core, rig.now);
     ck_assert_int_eq(open_code(&rig, 0, 0, MR_JOBS_PER_MESSAGE_MAX + 1), MR_TOO_BIG);

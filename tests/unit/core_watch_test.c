@@ -264,7 +264,7 @@ START_TEST(an_acknowledgement_is_for_the_session_that_asked)
     rig_submit(&rig, MR_SUBMIT_WATCH, &job);
     mr_core_leaves(rig.core, rig.now, 0, mr_span_str("bye"));
     ck_assert_int_eq(
-        mr_core_client_joins(rig.core, rig.now, 0, mr_span_str("another")), MR_OK);
+        mr_core_client_joins(rig.core, rig.now, 0, 0, mr_span_str("another")), MR_OK);
     rig_commit(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_ACK), 0);
     ck_assert_str_eq(rig_state(&rig, job.id), "ready");
