@@ -40,7 +40,7 @@ OPT := -O2 -g $(HARDEN)
 else
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 endif
-PACKAGES := libzmq libczmq libpq msgpack jansson libmicrohttpd inih expat libcurl ncursesw check
+PACKAGES := libzmq libczmq libsodium libpq msgpack jansson libmicrohttpd inih expat libcurl ncursesw check
 pkg = $(shell pkg-config --$(1) $(2) 2>/dev/null)
 # System headers are not ours to warn about; the -D of ncurses would fight with ours.
 PKG_CFLAGS := $(patsubst -I%,-isystem%,$(call pkg,cflags-only-I,$(PACKAGES)))
@@ -54,7 +54,7 @@ PIE := -pie
 
 MR_LIBS := $(foreach p,libpq msgpack inih,$(call pkg,libs,$p)) -lm
 ZMQ_LIBS := $(call pkg,libs,libczmq) $(call pkg,libs,libzmq)
-CLI_LIBS := $(foreach p,jansson ncursesw,$(call pkg,libs,$p))
+CLI_LIBS := $(foreach p,jansson ncursesw libsodium,$(call pkg,libs,$p))
 WORKER_LIBS := $(foreach p,expat libcurl,$(call pkg,libs,$p)) -ldl
 TEST_LIBS := $(foreach p,check libmicrohttpd,$(call pkg,libs,$p)) $(CLI_LIBS) $(WORKER_LIBS)
 

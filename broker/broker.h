@@ -20,8 +20,9 @@
 #include "schemas/base/uuid.h"
 #include "schemas/wire/msg.h"
 
-struct mr_errand; /* errand.h */
-struct mr_writer; /* writer.h */
+struct mr_auditor; /* audit.h */
+struct mr_errand;  /* errand.h */
+struct mr_writer;  /* writer.h */
 
 enum mr_phase {
     MR_PHASE_STARTING, /* the shard is not ours yet: HELLO is answered with STARTING */
@@ -34,6 +35,7 @@ enum mr_phase {
 struct mr_counters {
     uint64_t received, received_bytes, malformed, multipart, no_session, denied;
     uint64_t hello_refused, scolds_withheld, turns, batches, rows, sweeps, reads;
+    uint64_t audited, audit_dropped;
 };
 
 #define MR_BOUND_BYTES 1024
@@ -45,6 +47,7 @@ struct mr_broker {
     struct mr_sessions *sessions;
     struct mr_gather *gather;
     struct mr_errand *errand;
+    struct mr_auditor *auditor;
     struct mr_writer *writer;
     struct mr_mailbox *answers; /* of the writer */
     void *sockets[2];           /* by enum mr_side */

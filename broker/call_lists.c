@@ -75,6 +75,8 @@ static const struct number of_loop[] = {
     COUNT(rows),
     COUNT(sweeps),
     COUNT(reads),
+    COUNT(audited),
+    COUNT(audit_dropped),
 };
 static const struct number of_gather[] = {
     SENT("messages_sent", messages),

@@ -1,5 +1,6 @@
 #include "broker/errand.h"
 
+#include "broker/audit.h"
 #include "broker/call.h"
 #include "broker/writer.h"
 #include "schemas/base/log.h"
@@ -362,6 +363,12 @@ on_kind_added(struct mr_errand *errand, struct mr_task *task)
 }
 
 static void
+on_audited(struct mr_errand *errand, struct mr_task *task)
+{
+    mr_audit_written(errand->broker, task);
+}
+
+static void
 on_asked(struct mr_errand *errand, struct mr_task *task)
 {
     errand->asked--;
@@ -479,6 +486,7 @@ static const answer_fn answers[MR_TASK_TYPES] = {
     [MR_TASK_DEAD] = on_asked,
     [MR_TASK_REDRIVE] = on_asked,
     [MR_TASK_EXPLAIN] = on_asked,
+    [MR_TASK_AUDIT] = on_audited,
     [MR_TASK_NEWS] = on_news,
 };
 

@@ -1,5 +1,6 @@
 #include "broker/verbs.h"
 
+#include "broker/audit.h"
 #include "broker/socket.h"
 #include "broker/talk.h"
 #include "schemas/base/log.h"
@@ -18,6 +19,10 @@ refuse(struct mr_broker *broker, enum mr_side side, struct mr_span routing, uint
     struct mr_wr wr;
 
     broker->counters.hello_refused++;
+    if (code == MR_DENIED)
+        mr_audit_note(broker, &(struct mr_audit){.action = mr_span_str("HELLO"),
+                                  .detail = mr_span_str(text),
+                                  .source = mr_span_str(mr_side_name(side))});
     mr_wr_init_fixed(&wr, memory, sizeof memory);
     mr_put_error(&wr, corr,
         &(struct mr_error){.code = code,

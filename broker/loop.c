@@ -1,5 +1,6 @@
 #include "broker/loop.h"
 
+#include "broker/audit.h"
 #include "broker/door.h"
 #include "broker/errand.h"
 #include "broker/ready.h"
@@ -146,7 +147,8 @@ has_drained(const struct mr_broker *broker)
     struct mr_core_stats stats;
 
     mr_core_stats(broker->core, &stats);
-    return mr_errand_is_idle(broker->errand) && !stats.storing && !stats.settling;
+    return mr_errand_is_idle(broker->errand) && mr_audit_is_idle(broker) &&
+           !stats.storing && !stats.settling;
 }
 
 static void
@@ -156,6 +158,8 @@ step(struct mr_broker *broker)
         mr_talk_bye(broker, broker->fatal.what);
         broker->phase = MR_PHASE_ENDED;
     }
+    if (broker->phase == MR_PHASE_DRAINING)
+        mr_audit_flush(broker);
     if (broker->phase == MR_PHASE_DRAINING &&
         (has_drained(broker) || broker->now.mono_us >= broker->drain_until_us)) {
         mr_talk_bye(broker, "the broker is being stopped");
@@ -247,6 +251,7 @@ turn(struct mr_broker *broker)
     next = mr_core_tick(broker->core, broker->now);
     step(broker);
     mr_errand_dispatch(broker->errand);
+    mr_audit_dispatch(broker);
     mr_gather_flush(broker->gather);
     if (has_more || (may_reap && mr_gather_has_gone(broker->gather)))
         return 0;
@@ -255,6 +260,7 @@ turn(struct mr_broker *broker)
     if (broker->phase == MR_PHASE_DRAINING)
         next = sooner(next, broker->drain_until_us);
     next = sooner(next, broker->probe_us);
+    next = sooner(next, mr_audit_next_us(broker));
     return sooner(next, mr_errand_next_us(broker->errand));
 }
 

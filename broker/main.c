@@ -2,6 +2,7 @@
  * millrace-broker: settings, signals, start, stop.
  */
 #include "broker/act.h"
+#include "broker/audit.h"
 #include "broker/broker.h"
 #include "broker/door.h"
 #include "broker/errand.h"
@@ -173,7 +174,7 @@ make_tables(struct mr_broker *broker, struct mr_err *err)
             &broker->sessions, conf.workers_max + conf.clients_max, conf.hash_key) ||
         mr_gather_new(
             &broker->gather, broker->sessions, broker->sockets, &broker->meter) ||
-        mr_errand_new(&broker->errand, broker))
+        mr_errand_new(&broker->errand, broker) || mr_auditor_new(&broker->auditor))
         return no_memory(err);
     return MR_OK;
 }
@@ -251,6 +252,7 @@ stop(struct mr_broker *broker)
     }
     mr_writer_destroy(&broker->writer);
     mr_errand_destroy(&broker->errand);
+    mr_auditor_destroy(&broker->auditor);
     mr_gather_destroy(&broker->gather);
     mr_session_table_destroy(&broker->sessions);
     mr_core_destroy(&broker->core);

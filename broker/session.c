@@ -11,6 +11,12 @@ struct mr_sessions {
     struct mr_hash_key key;
 };
 
+const char *
+mr_side_name(enum mr_side side)
+{
+    return side == MR_FRONT ? "front" : "back";
+}
+
 enum mr_status
 mr_session_table_new(
     struct mr_sessions **out, uint32_t sessions_max, struct mr_hash_key key)

@@ -20,6 +20,8 @@
 
 enum mr_side { MR_FRONT, MR_BACK };
 
+const char *mr_side_name(enum mr_side side); /* "front", "back" */
+
 struct mr_gathered; /* see gather.h */
 struct mr_parcel;   /* see gather.h */
 

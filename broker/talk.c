@@ -1,5 +1,6 @@
 #include "broker/talk.h"
 
+#include "broker/audit.h"
 #include "broker/call.h"
 #include "broker/socket.h"
 #include "broker/verbs.h"
@@ -150,12 +151,16 @@ static void
 dispatch(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
     uint32_t peer, const struct mr_msg *msg)
 {
+    static const char wrong_side[] = "this verb does not belong on this endpoint";
     enum mr_status status;
 
     if (!(verbs[msg->verb].sides & 1u << side)) {
         broker->counters.denied++;
-        scold(broker, side, routing, msg->corr, MR_DENIED,
-            "this verb does not belong on this endpoint");
+        mr_audit_note(
+            broker, &(struct mr_audit){.action = mr_span_str(mr_verb_name(msg->verb)),
+                        .detail = mr_span_str(wrong_side),
+                        .source = mr_span_str(mr_side_name(side))});
+        scold(broker, side, routing, msg->corr, MR_DENIED, wrong_side);
         return;
     }
     mr_core_heard(broker->core, broker->now, peer);

@@ -12,6 +12,8 @@
 #define COMMIT_BYTES_FIRST (2u * 1024 * 1024)
 /* MR_TASK_IDS_MAX rows of the largest kind and some more. */
 #define LOOK_BYTES_MAX (128u * 1024 * 1024)
+/* MR_AUDIT_ROWS_MAX rows of the longest texts. */
+#define AUDIT_BYTES_MAX (512u * 1024)
 #define COLD_BYTES_MAX (16u * 1024 * 1024)
 /* Above it payloads are left out of what is taken from the inbox: the core reads them back when
  * they are due. */
@@ -19,7 +21,7 @@
 #define REPLY_BYTES_MAX (MR_MESSAGE_BYTES_MAX - 4096)
 
 static const struct {
-    uint32_t ops, ids, founds, jobs;
+    uint32_t ops, ids, founds, jobs, audits;
     size_t bytes_max;
 } room_of[MR_TASK_TYPES] = {
     [MR_TASK_COMMIT] = {.ops = MR_BATCH_ROWS_MAX, .bytes_max = COMMIT_BYTES_MAX},
@@ -38,6 +40,7 @@ static const struct {
     [MR_TASK_DEAD] = {.bytes_max = 4096},
     [MR_TASK_REDRIVE] = {.ids = MR_REDRIVE_MAX, .bytes_max = 4096},
     [MR_TASK_EXPLAIN] = {.ids = 1, .bytes_max = COLD_BYTES_MAX},
+    [MR_TASK_AUDIT] = {.audits = MR_AUDIT_ROWS_MAX, .bytes_max = AUDIT_BYTES_MAX},
     [MR_TASK_NEWS] = {.bytes_max = COLD_BYTES_MAX},
 };
 
@@ -65,6 +68,11 @@ make_room(struct mr_task *task)
     if (room_of[type].jobs) {
         task->jobs = malloc(room_of[type].jobs * sizeof *task->jobs);
         if (!task->jobs)
+            return false;
+    }
+    if (room_of[type].audits) {
+        task->audits = malloc(room_of[type].audits * sizeof *task->audits);
+        if (!task->audits)
             return false;
     }
     if (mr_arena_new(&task->arena, room_of[type].bytes_max))
@@ -106,6 +114,7 @@ mr_task_destroy(struct mr_task **task)
     free((*task)->ids);
     free((*task)->founds);
     free((*task)->jobs);
+    free((*task)->audits);
     free(*task);
     *task = NULL;
 }

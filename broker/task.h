@@ -13,6 +13,7 @@
 #include "schemas/base/arena.h"
 #include "schemas/base/mailbox.h"
 #include "schemas/base/status.h"
+#include "schemas/sql/audit.h"
 #include "schemas/sql/store.h"
 
 #define MR_BATCH_ROWS_MAX 4000u
@@ -23,6 +24,7 @@
 #define MR_LOAD_ROWS_MAX                                                                 \
     4000u /* ids looked at, jobs without payload: commits wait so long */
 #define MR_SWEEP_ROWS_MAX 1000u
+#define MR_AUDIT_ROWS_MAX 256u
 #define MR_SESSIONS_ENDED_MAX 256u /* worker sessions to be ended with one batch */
 
 enum mr_task_type {
@@ -38,6 +40,7 @@ enum mr_task_type {
     MR_TASK_DEAD,
     MR_TASK_REDRIVE,
     MR_TASK_EXPLAIN,
+    MR_TASK_AUDIT,
     MR_TASK_NEWS,
 };
 #define MR_TASK_TYPES (MR_TASK_NEWS + 1)
@@ -88,6 +91,8 @@ struct mr_task {
     struct mr_dead_filter dead;  /* DEAD */
     struct mr_wr out;            /* LIST, SHOW, DEAD, REDRIVE: out */
     struct mr_why_row why;       /* EXPLAIN: out */
+    struct mr_audit_row *audits; /* AUDIT */
+    uint32_t audit_count;
 
     enum mr_news news;
     uint64_t epoch;

@@ -153,6 +153,12 @@ run_explain(struct mr_store *store, struct mr_task *task)
     return mr_store_why(store, task->ids[0], task->arena, &task->why, &task->err);
 }
 
+static enum mr_status
+run_audit(struct mr_store *store, struct mr_task *task)
+{
+    return mr_store_audit(store, task->audits, task->audit_count, &task->err);
+}
+
 static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_COMMIT] = run_commit,
     [MR_TASK_FIND] = run_find,
@@ -166,6 +172,7 @@ static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_DEAD] = run_dead,
     [MR_TASK_REDRIVE] = run_redrive,
     [MR_TASK_EXPLAIN] = run_explain,
+    [MR_TASK_AUDIT] = run_audit,
 };
 
 /* A repeated look-up starts anew: what an earlier try took over is forgotten. A COMMIT's arena

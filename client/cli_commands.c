@@ -81,6 +81,15 @@ static const struct mr_cli_option migrate_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option audit_options[] = {
+    {"head", "HASH", "verify: the log must go on from the head that was noted then"},
+    {"since", "WHEN", "list: at or after 2026-11-24T01:49:47Z, or -1h"},
+    {"principal", "NAME", "list: only what they did, or tried"},
+    {"refused", NULL, "list: only what was refused"},
+    {"limit", "N", "list: at most so many, newest first (default: 50)"},
+    {NULL, NULL, NULL},
+};
+
 static const struct mr_cli_option config_options[] = {
     {"origin", NULL, "say where each value comes from"},
     {NULL, NULL, NULL},
@@ -148,6 +157,10 @@ const struct mr_cli_command mr_cli_commands[] = {
     {"migrate", "", "Bring the tables of a database up to this version.",
         "millrace migrate --database 'host=db dbname=millrace'", migrate_options, 0, 0,
         mr_cmd_migrate},
+    {"audit", "verify|list",
+        "Is the audit log as it was written? Or print it. Reads the database.",
+        "millrace audit verify --database 'host=db dbname=millrace'", audit_options, 1, 1,
+        mr_cmd_audit},
     {"config", "show|sample", "Print the settings, or a file to start from.",
         "millrace config show --origin", config_options, 1, 1, mr_cmd_config},
     {"completion", "bash", "Print the completion script for a shell.",

@@ -131,7 +131,8 @@ static bool
 is_time(const char *key, const json_t *value)
 {
     size_t n = strlen(key);
-    bool is_named = (n > 3 && strcmp(key + n - 3, "_at") == 0) ||
+    bool is_named = strcmp(key, "at") == 0 ||
+                    (n > 3 && strcmp(key + n - 3, "_at") == 0) ||
                     (n > 3 && strcmp(key + n - 3, "_us") == 0);
 
     return is_named && json_is_integer(value) && json_integer_value(value) > YEAR_2001_US;

@@ -13,6 +13,7 @@ EMBED(mr_migrate_millrace_3, "schemas/sql/0003_dead.sql");
 EMBED(mr_migrate_millrace_4, "schemas/sql/0004_group.sql");
 EMBED(mr_migrate_millrace_5, "schemas/sql/0005_finish.sql");
 EMBED(mr_migrate_millrace_6, "schemas/sql/0006_rights.sql");
+EMBED(mr_migrate_millrace_7, "schemas/sql/0007_audit.sql");
 EMBED(mr_migrate_ride_1, "schemas/sql/ride/0001_ride.sql");
 
 const struct mr_migration mr_migrate_files[] = {
@@ -22,6 +23,7 @@ const struct mr_migration mr_migrate_files[] = {
     {"millrace", 4, "0004_group.sql", mr_migrate_millrace_4},
     {"millrace", 5, "0005_finish.sql", mr_migrate_millrace_5},
     {"millrace", 6, "0006_rights.sql", mr_migrate_millrace_6},
+    {"millrace", 7, "0007_audit.sql", mr_migrate_millrace_7},
     {"ride", 1, "ride/0001_ride.sql", mr_migrate_ride_1},
     {NULL, 0, NULL, NULL},
 };

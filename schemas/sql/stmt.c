@@ -310,6 +310,17 @@ static const struct row rows[MR_STMT_COUNT] = {
         "left join lateral (select attempt, error from millrace.attempt a "
         "where a.id = o.id order by attempt desc limit 1) a on true",
         MR_STMT_STORE, {MR_BIN_UUID}},
+    /* The chain is in the order of the rows. */
+    [MR_STMT_AUDIT] = {"mr_audit", "write the audit log",
+        "select count(millrace.audit_add(o.action, o.object, o.decision, o.principal, "
+        "o.key, o.count, o.detail, o.source, $10, $11, o.at)) from (select * from "
+        "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) with ordinality u (at, principal, "
+        "key, action, object, decision, count, detail, source, n) order by n offset 0) o",
+        MR_STMT_STORE,
+        {ARRAY_OF(MR_BIN_TIME), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
+            ARRAY_OF(MR_BIN_INT8), ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_TEXT),
+            MR_BIN_INT4, MR_BIN_INT8}},
 
     [MR_STMT_FINISH] = {"mr_finish", "store the result",
         "with written as (insert into millrace.result (id, outcome, attempt, worker, "

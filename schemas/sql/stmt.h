@@ -39,6 +39,7 @@ enum mr_stmt {
     MR_STMT_REDRIVE_ALONE,
     MR_STMT_REDRIVE,
     MR_STMT_WHY,
+    MR_STMT_AUDIT,
     /* workers */
     MR_STMT_FINISH,
     MR_STMT_FINISH_GROUP,

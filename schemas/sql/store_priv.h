@@ -49,6 +49,11 @@ enum mr_status mr_store_rights_listen(
 
 void mr_store_arg_fence(struct mr_store *store);
 
+/* Parameters of MR_STMT_AUDIT. */
+struct mr_audit_row;
+void mr_store_arg_audit(
+    struct mr_store *store, const struct mr_audit_row *rows, uint32_t count);
+
 /*
  * Ops that were not written because something was there: `pending` are numbers of ops of
  * type JOB or RESULT; fills status and found_*. Reads only; call after the commit.

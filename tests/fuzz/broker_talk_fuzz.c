@@ -5,6 +5,7 @@
  * and after each turn the core's invariants hold.
  */
 #include "broker/act.h"
+#include "broker/audit.h"
 #include "broker/errand.h"
 #include "broker/socket.h"
 #include "broker/talk.h"
@@ -368,6 +369,7 @@ turn(void)
     reap(broker);
     (void)mr_core_tick(broker->core, broker->now);
     mr_errand_dispatch(broker->errand);
+    mr_audit_dispatch(broker);
     mr_gather_flush(broker->gather);
     mr_core_check(broker->core);
 }
@@ -420,6 +422,7 @@ set_up(void)
     MR_ASSERT(mr_gather_new(&broker->gather, broker->sessions, broker->sockets,
                   &broker->meter) == MR_OK);
     MR_ASSERT(mr_errand_new(&broker->errand, broker) == MR_OK);
+    MR_ASSERT(mr_auditor_new(&broker->auditor) == MR_OK);
     MR_ASSERT(mr_core_new(&broker->core, &conf, mr_act, broker) == MR_OK);
     tell_news(MR_NEWS_CLAIMED);
 }
@@ -440,6 +443,7 @@ tear_down(void)
         mr_task_destroy(&task);
     }
     world.last = NULL;
+    mr_auditor_destroy(&broker->auditor);
     mr_core_destroy(&broker->core);
     mr_gather_destroy(&broker->gather);
     mr_session_table_destroy(&broker->sessions);
