@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "schemas/base/clock.h"
@@ -186,4 +187,61 @@ pg_fixture_must_commit(struct mr_store *store, struct mr_store_op *ops, uint32_t
     struct mr_err err = {0};
 
     ck_ok(pg_fixture_commit(store, ops, count, &err), err);
+}
+
+/* ---- commits that are cut ------------------------------------------------------------------- */
+
+#define COMMIT "select pg_logical_emit_message(true, 'test', '')"
+
+static void
+cut_a_commit(struct mr_pg *pg)
+{
+    while (pg_fixture_int(pg, "select count(pg_terminate_backend(pid)) from "
+                              "pg_stat_activity where wait_event = 'SyncRep'") == 0)
+        ;
+}
+
+static void
+commit_until_cut(struct mr_pg *pg)
+{
+    struct mr_err err = {0};
+
+    while (mr_pg_run(pg, COMMIT, 0, NULL, NULL, &err) == MR_OK)
+        ;
+}
+
+static pid_t
+start(void (*run)(struct mr_pg *pg))
+{
+    pid_t child = fork();
+
+    ck_assert_int_ge(child, 0);
+    if (child > 0)
+        return child;
+    run(pg_fixture_open("beside"));
+    _exit(0);
+}
+
+pid_t
+pg_fixture_cutter(void)
+{
+    return start(cut_a_commit);
+}
+
+void
+pg_fixture_standby(struct mr_pg *pg, const char *name)
+{
+    char sql[128];
+    pid_t committer;
+
+    snprintf(sql, sizeof sql, "alter system set synchronous_standby_names = '%s'", name);
+    pg_fixture_text(pg, sql);
+    pg_fixture_text(pg, "select pg_reload_conf()");
+    if (name[0] == '\0') {
+        pg_fixture_text(pg, COMMIT);
+        return;
+    }
+    committer = start(commit_until_cut);
+    cut_a_commit(pg);
+    ck_assert_int_eq(waitpid(committer, NULL, 0), committer);
 }

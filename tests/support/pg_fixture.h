@@ -59,4 +59,11 @@ void pg_fixture_must_commit(
             mr_status_name(wanted));                                                     \
     } while (0)
 
+/* From its return on commits wait for a standby of that name, which does not exist; or, "", they do no
+ * longer. That a session sees the setting says nothing: it is the checkpointer who makes commits
+ * wait, when it gets to it. So a commit has to show it. */
+void pg_fixture_standby(struct mr_pg *pg, const char *name);
+/* A process that ends the first session whose commit waits so, and itself. To be waited for. */
+pid_t pg_fixture_cutter(void);
+
 #endif

@@ -362,70 +362,6 @@ START_TEST(the_inbox_knows_what_it_had)
 }
 END_TEST
 
-/* Ends sessions whose commit waits for a standby, until there was one. */
-static void
-cut_a_commit(void)
-{
-    int64_t cut = 0;
-
-    while (cut == 0)
-        cut = pg_fixture_int(pg, "select count(pg_terminate_backend(pid)) from "
-                                 "pg_stat_activity where wait_event = 'SyncRep'");
-}
-
-/* In a process of its own: ends the store's session while its commit, which is durable already,
- * waits for a standby that does not exist. */
-static pid_t
-start_cutter(void)
-{
-    pid_t cutter = fork();
-
-    ck_assert_int_ge(cutter, 0);
-    if (cutter > 0)
-        return cutter;
-    pg = pg_fixture_open("cutter");
-    cut_a_commit();
-    _exit(0);
-}
-
-#define COMMIT "select pg_logical_emit_message(true, 'test', '')"
-
-/* A session of its own that commits until one of its commits is cut. */
-static pid_t
-start_committer(void)
-{
-    pid_t committer = fork();
-    struct mr_err err = {0};
-
-    ck_assert_int_ge(committer, 0);
-    if (committer > 0)
-        return committer;
-    pg = pg_fixture_open("committer");
-    while (mr_pg_run(pg, COMMIT, 0, NULL, NULL, &err) == MR_OK)
-        ;
-    _exit(0);
-}
-
-/* That a session sees the setting says nothing of commits: it is the checkpointer who makes
- * them wait, when it gets to it. So a commit has to show it, either way. */
-static void
-set_standby(const char *name)
-{
-    char sql[128];
-    pid_t committer;
-
-    snprintf(sql, sizeof sql, "alter system set synchronous_standby_names = '%s'", name);
-    pg_fixture_text(pg, sql);
-    pg_fixture_text(pg, "select pg_reload_conf()");
-    if (name[0] == '\0') {
-        pg_fixture_text(pg, COMMIT);
-        return;
-    }
-    committer = start_committer();
-    cut_a_commit();
-    ck_assert_int_eq(waitpid(committer, NULL, 0), committer);
-}
-
 /* The mark was raised and nobody was told: a job below it is found at the next start all the
  * same. */
 START_TEST(a_raise_without_an_answer_hides_no_job)
@@ -437,11 +373,11 @@ START_TEST(a_raise_without_an_answer_hides_no_job)
     uint64_t epoch;
 
     op.id = mr_uuid_new(mr_clock_now().wall_us - INT64_C(3600000000));
-    set_standby("nobody");
-    cutter = start_cutter();
+    pg_fixture_standby(pg, "nobody");
+    cutter = pg_fixture_cutter();
     ck_status(mr_store_keep_house(store, 7, &err), MR_STORE_DOWN);
     ck_assert_int_eq(waitpid(cutter, NULL, 0), cutter);
-    set_standby("");
+    pg_fixture_standby(pg, "");
     ck_ok(mr_store_reconnect(store, &err), err);
     pg_fixture_must_commit(store, &op, 1);
     ck_ok(mr_store_claim(store, "tcp://a:1", 60000, &epoch, &err), err);
@@ -458,11 +394,11 @@ START_TEST(a_move_without_an_answer_is_told_later)
     pid_t cutter;
 
     pg_fixture_text(pg, "insert into millrace.inbox (kind) values ('a'), ('b')");
-    set_standby("nobody");
-    cutter = start_cutter();
+    pg_fixture_standby(pg, "nobody");
+    cutter = pg_fixture_cutter();
     ck_status(mr_store_take_inbox(store, 10, on_job, NULL, &more, &err), MR_STORE_DOWN);
     ck_assert_int_eq(waitpid(cutter, NULL, 0), cutter);
-    set_standby("");
+    pg_fixture_standby(pg, "");
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.job"), 2);
     ck_assert_uint_eq(seen.count, 0);
     ck_ok(mr_store_reconnect(store, &err), err);
