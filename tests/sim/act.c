@@ -179,6 +179,7 @@ on_error(struct sim *sim, const struct mr_action *action)
     struct mr_wr *wr = sim_peers_open(sim, action->peer, MR_ERROR);
 
     sim_log(sim, "error", action->peer, action->corr, (uint64_t)action->code);
+    sim_peers_refuse(sim, action->peer);
     if (wr)
         mr_put_error(wr, action->corr,
             &(struct mr_error){.code = action->code,

@@ -87,6 +87,18 @@ sim_peers_forget(struct sim *sim, uint32_t number)
     peer->is_gone = false;
 }
 
+/* A worker may leave before it hears of it. */
+void
+sim_peers_refuse(struct sim *sim, uint32_t number)
+{
+    struct mr_uuid instance = sim->broker.peers[number].instance;
+    struct sim_worker *worker =
+        instance.b[0] > 0 ? &sim->workers[instance.b[0] - 1] : NULL;
+
+    if (worker && mr_uuid_eq(worker->instance, instance))
+        worker->was_refused = true;
+}
+
 /* Sending happens in the middle of the core's work: who could not be reached leaves now. */
 void
 sim_peers_reap(struct sim *sim)

@@ -502,6 +502,7 @@ void sim_peers_flush(struct sim *sim);
 void sim_peers_reap(struct sim *sim);
 void sim_peers_bye(struct sim *sim);
 struct mr_wr *sim_peers_open(struct sim *sim, uint32_t peer, enum mr_verb verb);
+void sim_peers_refuse(struct sim *sim, uint32_t number); /* its message, with ERROR */
 void sim_peers_forget(struct sim *sim, uint32_t peer);
 void sim_act(void *context, const struct mr_action *action);
 /* Is it in that state, for the core that runs? */

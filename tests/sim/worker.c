@@ -87,7 +87,6 @@ on_error(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
     struct mr_error error;
 
     SIM_MUST(mr_get_error(msg, &error) == MR_OK);
-    worker->was_refused = true;
     SIM_MUST(mr_session_refused(worker->session, sim->now, msg->corr, error.code,
                  error.retry_after_ms) == 0); /* no outcome is ever given up */
 }
