@@ -21,6 +21,7 @@
 #include "schemas/wire/msg.h"
 
 struct mr_auditor; /* audit.h */
+struct mr_door;    /* door.h */
 struct mr_errand;  /* errand.h */
 struct mr_writer;  /* writer.h */
 
@@ -52,6 +53,7 @@ struct mr_broker {
     struct mr_mailbox *answers; /* of the writer */
     void *sockets[2];           /* by enum mr_side */
     char bound[2][MR_BOUND_BYTES];
+    struct mr_door *door;
     void *door_events[2]; /* what libzmq tells of their connections */
     int signals;          /* signalfd */
     uint8_t *joined;      /* the frames of a message, MR_MESSAGE_BYTES_MAX of them */
@@ -62,7 +64,6 @@ struct mr_broker {
     int64_t drain_until_us, probe_us, scold_window_us;
     int64_t due_us;            /* when the next turn should begin, 0: before the first */
     int64_t forgives_until_us; /* till then, peers that cannot be reached are kept */
-    int64_t complain_us;       /* not sooner about file descriptors */
     uint32_t scolds;           /* answers to strangers in this second */
     bool has_signals, has_doors, has_answers; /* may have, as far as the last poll said */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;

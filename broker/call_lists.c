@@ -1,5 +1,7 @@
 #include "broker/call_lists.h"
 
+#include "broker/door.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -22,6 +24,10 @@ struct number {
 #define COUNT(field)                                                                     \
     {                                                                                    \
 #field, offsetof(struct mr_counters, field), true                                \
+    }
+#define DOOR(field)                                                                      \
+    {                                                                                    \
+#field, offsetof(struct mr_door_counters, field), true                           \
     }
 #define SENT(name, field)                                                                \
     {                                                                                    \
@@ -60,6 +66,16 @@ static const struct number of_core[] = {
     TOTAL(stale),
     TOTAL(adopted),
     TOTAL(quarantined),
+};
+static const struct number of_door[] = {
+    DOOR(connections),
+    DOOR(strangers),
+    DOOR(accepted),
+    DOOR(logins_refused),
+    DOOR(logins_broken),
+    DOOR(logins_timed_out),
+    DOOR(strangers_out),
+    DOOR(endless_out),
 };
 static const struct number of_loop[] = {
     COUNT(received),
@@ -173,7 +189,8 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
     struct mr_core_stats stats;
 
     mr_core_stats(broker->core, &stats);
-    mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_loop) + LENGTH(of_gather) + OF_METER + 3);
+    mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_door) + LENGTH(of_loop) +
+                      LENGTH(of_gather) + OF_METER + 3);
     mr_wr_cstr(wr, "shard");
     mr_wr_int(wr, broker->settings->shard);
     mr_wr_cstr(wr, "epoch");
@@ -181,6 +198,7 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
     mr_wr_cstr(wr, "is_store_up");
     mr_wr_bool(wr, broker->is_store_up);
     write_numbers(wr, &stats, of_core, LENGTH(of_core));
+    write_numbers(wr, mr_door_counters(broker), of_door, LENGTH(of_door));
     write_numbers(wr, &broker->counters, of_loop, LENGTH(of_loop));
     write_numbers(wr, mr_gather_counters(broker->gather), of_gather, LENGTH(of_gather));
     write_meter(wr, &broker->meter);

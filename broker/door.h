@@ -1,21 +1,53 @@
 /*
- * What libzmq tells of connections. A lost one makes us look at once which worker it was. And a
- * process that has no file descriptor left would be asked by libzmq for one again and again, with
- * a whole processor: so the last ones are kept, and whoever comes in on one of them is shown
- * out again; it tries later by itself. Those who were there before see nothing of it. The
- * loop's thread.
+ * Who comes in: what libzmq tells of connections, by file descriptor. Keys are checked by the ZAP
+ * thread, rights by message; here it is about what a connection costs us.
+ *
+ * - A stranger is a connection from which no message has come yet: it may not have logged in. There
+ *   are MR_STRANGERS_MAX of them at most, and the last file descriptors are kept free: when it
+ *   gets tight the oldest stranger is shown out. Who has a key is no stranger for longer than a
+ *   few round trips; who is silent gives way to those who come after it.
+ * - A message that never ends is kept by libzmq until it does, and we do not hear of it. So when
+ *   memory grows each connection is asked how much came through it since its last message: with
+ *   more than a message may have, it is shown out.
+ * - A lost connection makes us look at once which worker it was.
+ *
+ * Shown out is who finds the connection closed; it may come again. The loop's thread.
  */
 #ifndef MR_BROKER_DOOR_H
 #define MR_BROKER_DOOR_H
 
 #include "broker/broker.h"
 
+#define MR_STRANGERS_MAX 1024u
+
+/* Totals, but for the first two. */
+struct mr_door_counters {
+    uint64_t connections, strangers;
+    uint64_t accepted;
+    uint64_t
+        logins_refused; /* wrong protocol, mechanism, key; too large; left without a word */
+    uint64_t logins_broken;    /* left in the middle of it */
+    uint64_t logins_timed_out; /* not done within MR_LOGIN_MS */
+    uint64_t strangers_out;    /* shown out: too many at once */
+    uint64_t endless_out;      /* shown out: a message without an end */
+};
+
 /* After the sockets were opened. MR_NO_MEMORY. */
 enum mr_status mr_door_open(struct mr_broker *broker, void *context) MR_MUST_CHECK;
 /* Before they are closed. */
 void mr_door_close(struct mr_broker *broker);
 
-/* Once a turn. */
+/* Once a turn, when there may be news. */
 void mr_door_look(struct mr_broker *broker);
+
+/* A message came through this descriptor (ZMQ_SRCFD; -1: that is not known). */
+void mr_door_heard(struct mr_broker *broker, int fd);
+
+/* Once a turn, after messages were taken in; is_drained: all that there were. When to call again,
+ * at the latest. */
+int64_t mr_door_watch(struct mr_broker *broker, bool is_drained);
+
+/* All 0 before it is open. */
+const struct mr_door_counters *mr_door_counters(const struct mr_broker *broker);
 
 #endif

@@ -85,6 +85,7 @@ take_body(
     if (!zmq_msg_more(routing) || !receive(body, socket))
         return 0;
     n = zmq_msg_size(body);
+    mr_door_heard(broker, zmq_msg_get(body, ZMQ_SRCFD));
     if (!zmq_msg_more(body)) {
         (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
         mr_talk_message(broker, side, bytes_of(routing), bytes_of(body));
@@ -253,6 +254,7 @@ turn(struct mr_broker *broker)
     mr_errand_dispatch(broker->errand);
     mr_audit_dispatch(broker);
     mr_gather_flush(broker->gather);
+    next = sooner(next, mr_door_watch(broker, !has_more));
     if (has_more || (may_reap && mr_gather_has_gone(broker->gather)))
         return 0;
     if (mr_gather_is_waiting(broker->gather))

@@ -11,7 +11,6 @@
 
 #define HWM 64 /* messages per peer and direction */
 #define BACKLOG 4096
-#define HANDSHAKE_MS 5000
 #define ENDPOINT_BYTES 256
 
 static void
@@ -36,7 +35,7 @@ socket_new(void *context)
     set(socket, ZMQ_RCVHWM, HWM);
     set(socket, ZMQ_LINGER, 0);
     set(socket, ZMQ_BACKLOG, BACKLOG);
-    set(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    set(socket, ZMQ_HANDSHAKE_IVL, MR_LOGIN_MS);
     set(socket, ZMQ_TCP_KEEPALIVE, 1);
     set(socket, ZMQ_TCP_KEEPALIVE_IDLE, 10);
     set(socket, ZMQ_TCP_KEEPALIVE_INTVL, 3);

@@ -20,6 +20,8 @@ enum mr_status mr_socket_open(void **out, void *context, const char *endpoints,
 /* What is on its way gets linger_ms. */
 void mr_socket_close(void **socket, int linger_ms);
 
+#define MR_LOGIN_MS 5000 /* who has not logged in by then is cut off */
+
 enum mr_sent { MR_SENT, MR_SENT_FULL, MR_SENT_NOBODY };
 
 /* One message of one frame to one address. FULL: it does not read fast enough. NOBODY: there

@@ -1,0 +1,43 @@
+/* What door.c and door_watch.c share. */
+#ifndef MR_BROKER_DOOR_PRIV_H
+#define MR_BROKER_DOOR_PRIV_H
+
+#include "broker/door.h"
+
+#define MR_NO_FD UINT32_MAX
+
+enum mr_door_state { MR_DOOR_NOBODY, MR_DOOR_STRANGER, MR_DOOR_KNOWN };
+
+/* A connection; its number is its file descriptor. */
+struct mr_door_peer {
+    uint64_t cookie;       /* the kernel's name of it: numbers are used again */
+    uint64_t heard;        /* messages */
+    uint64_t heard_before; /* ... when we last asked */
+    uint64_t taken;        /* bytes that had come by then */
+    int64_t since_us;      /* a stranger: accepted */
+    int64_t suspect_us;    /* 0: it is not */
+    uint32_t older, newer; /* strangers */
+    uint8_t state;         /* enum mr_door_state */
+    bool is_leaving;
+    uint8_t side;
+};
+
+struct mr_door {
+    struct mr_door_peer *peers;
+    uint32_t peers_max, peers_end; /* above peers_end there was none yet */
+    uint32_t oldest, newest;       /* stranger */
+    uint32_t wanted;               /* descriptors of strangers, to be free again */
+    uint32_t leaving;              /* shown out, not gone yet */
+    bool is_failing;               /* the next one to go broke off its login */
+    int64_t complain_us;           /* not sooner about file descriptors */
+    int64_t look_us;               /* at our memory */
+    uint64_t resident;             /* when we last asked them all, or less */
+    bool has_suspects;
+    int statm;
+    struct mr_door_counters counters;
+};
+
+/* The number may be somebody else's meanwhile: true if it was this one. */
+bool mr_door_show_out(const struct mr_door *door, uint32_t fd);
+
+#endif
