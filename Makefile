@@ -31,12 +31,17 @@ endif
 OBJCOPY ?= objcopy
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
-    -Wmissing-prototypes -Wformat=2 -Wvla $(if $(filter true,$(CI)),-Werror)
-CF_PROTECTION := $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
-HARDEN := -fstack-protector-strong -fstack-clash-protection $(CF_PROTECTION) \
-    -D_FORTIFY_SOURCE=2
+    -Wmissing-prototypes -Wformat=2 -Werror=format-security -Wvla $(if $(filter true,$(CI)),-Werror)
+# Flags that this compiler does not know are left out: other architectures, older clangs.
+known = $(if $(shell echo 'int x;' | $(CC) -Werror $(1) -c -x c -o /dev/null - 2>&1),,$(1))
+ZERO := -ftrivial-auto-var-init=zero
+# What an attacker finds who has found a bug. tests/lint/built.sh looks at what was built.
+HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+    $(call known,-fstack-clash-protection) $(call known,-fcf-protection=full) \
+    $(or $(call known,$(ZERO)),$(call known,$(ZERO) \
+    -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang))
 ifeq ($(SAN),)
-OPT := -O2 -g $(HARDEN)
+OPT := -O2 -g -grecord-gcc-switches $(HARDEN)
 else
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 endif
@@ -47,8 +52,9 @@ PKG_CFLAGS := $(patsubst -I%,-isystem%,$(call pkg,cflags-only-I,$(PACKAGES)))
 
 CPPFLAGS += $(if $(MUTANTS),-DMR_MUTANTS) -D_GNU_SOURCE -DMILLRACE_VERSION='"$(VERSION)"' -I. $(PKG_CFLAGS)
 # PIC everywhere: the same objects go into programs (PIE) and into the shared library.
-CFLAGS += -std=c17 -fPIC -fno-semantic-interposition -pthread $(WARN) $(OPT)
-LDFLAGS += -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
+CFLAGS += -std=c17 -fPIC -fno-semantic-interposition -fvisibility=hidden -pthread $(WARN) $(OPT)
+HARDEN_LINK := -Wl,-z,relro,-z,now,-z,noexecstack
+LDFLAGS += -pthread $(HARDEN_LINK) -Wl,--as-needed \
     $(if $(SAN),-fsanitize=$(SAN))
 PIE := -pie
 
@@ -119,7 +125,7 @@ LOADABLE := $(addsuffix .so,$(call test_bins,tests/loadable/*.c))
 all: $(LIBMR) $(LIBRARY) $(PROGRAMS)
 
 # A change of flags rebuilds; an unchanged stamp is left alone.
-FLAGS_NOW := $(CC) $(CPPFLAGS) $(CFLAGS)
+FLAGS_NOW := $(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN_LINK)
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || \
@@ -165,7 +171,7 @@ endef
 $(B)/millrace-broker: $(call obj,$(BROKER_SRC) $(CORE_SRC)) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(MR_LIBS))
 
-# -rdynamic: kinds in shared objects find the worker's API in the program.
+# -rdynamic: kinds in shared objects find the API (all that is not hidden) in the program.
 $(B)/millrace-worker: $(call obj,$(WORKER_SRC) $(KINDS_SRC) $(ROAD_SRC)) $(LIBMR)
 	$(call link,-rdynamic $(ZMQ_LIBS) $(WORKER_LIBS) $(MR_LIBS))
 
@@ -248,10 +254,10 @@ $(EXAMPLES): $(B)/tests/%: tests/%.c client/millrace.h $(B)/libmillrace.so
 	$(Q)$(CC) $(CFLAGS) -Iclient $(PIE) -o $@ $< $(LDFLAGS) -L$(B) -lmillrace \
 	    -Wl,-rpath,'$$ORIGIN/../..'
 
-$(LOADABLE): $(B)/tests/%.so: tests/%.c $(wildcard worker/*.h)
+$(LOADABLE): $(B)/tests/%.so: tests/%.c $(wildcard worker/*.h) $(B)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) -Iworker $(CFLAGS) -shared -o $@ $< $(call pkg,libs,msgpack)
+	$(Q)$(CC) $(CPPFLAGS) -Iworker $(CFLAGS) -shared -o $@ $< $(LDFLAGS) $(call pkg,libs,msgpack)
 
 # A harness is a libFuzzer entry point under clang; elsewhere the same file is linked with a
 # main() that replays files. wire_VERB_fuzz is wire_verb.c for that verb.

@@ -24,6 +24,9 @@
 extern "C" {
 #endif
 
+/* Seen across shared objects, however they are compiled. */
+#pragma GCC visibility push(default)
+
 #define MILLRACE_KINDS_API 3
 
 struct millrace_job;  /* one attempt of one job, while run() has it */
@@ -88,6 +91,10 @@ struct millrace_kind {
     /* Called once at a clean stop, after the last run(); may be NULL. */
     void (*dispose)(void);
 };
+
+/* What a shared object exports. */
+extern const struct millrace_kind *const millrace_kinds[];
+extern const int millrace_kinds_api;
 
 /* A setting of the worker ("map", "pay_url", ...), NULL if it is not set. */
 const char *millrace_host_setting(const struct millrace_host *host, const char *name);
@@ -243,6 +250,8 @@ void millrace_pack_str(struct millrace_pack *pack, const char *text);
 void millrace_pack_int(struct millrace_pack *pack, int64_t v);
 /* NULL if what was written is too large or not a whole value. */
 const void *millrace_pack_bytes(struct millrace_pack *pack, size_t *bytes);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

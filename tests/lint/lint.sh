@@ -29,6 +29,18 @@ if [ -d "${B:-build}/obj" ]; then
         done | { if grep .; then exit 1; fi; } || status=1
 fi
 
+# What was built with a sanitizer is for us only.
+if [ -x "${B:-build}/millrace" ] && ! grep -q -e -fsanitize "${B:-build}/flags"; then
+    echo "  what was built is hard to attack"
+    sh "$here/selftest_built.sh" "${B:-build}/flags" || status=1
+    find "${B:-build}" -maxdepth 1 \( -name 'millrace*' -o -name 'libmillrace.so.*' \) -type f -perm -u+x \
+        -exec sh "$here/built.sh" {} + || status=1
+    find "${B:-build}/tests/loadable" -name '*.so' -exec sh "$here/built.sh" {} + || status=1
+    level=$(echo '#include <features.h>' | eval "$(sed "s/ -Wl,[^ ]*//g" "${B:-build}/flags") -E -dM -x c -" |
+        sed -n 's/^#define __USE_FORTIFY_LEVEL //p')
+    [ "$level" = 3 ] || { echo "fortify is at level $level, not 3" && status=1; }
+fi
+
 if [ -n "${CLANG_FLAGS:-}" ] && command -v clang >/dev/null; then
     echo "  clang agrees with gcc"
     # shellcheck disable=SC2086
