@@ -35,8 +35,18 @@ enum mr_phase {
 /* Since the start. What peers did wrong is counted here and nowhere else. */
 struct mr_counters {
     uint64_t received, received_bytes, malformed, multipart, no_session, denied;
+    uint64_t nameless; /* messages without a User-Id */
     uint64_t hello_refused, scolds_withheld, turns, batches, rows, sweeps, reads;
     uint64_t audited, audit_dropped;
+};
+
+/* What was refused because a right was missing, and who was not whom they were before. */
+struct mr_guard {
+    uint64_t refused[MR_RIGHTS];
+    uint64_t strangers; /* messages under a key that is unknown or revoked */
+    uint64_t thefts;    /* messages under another key than the session at their address */
+    int64_t window_us;  /* lines of the log in this second */
+    uint32_t lines;
 };
 
 #define MR_BOUND_BYTES 1024
@@ -68,6 +78,7 @@ struct mr_broker {
     bool has_signals, has_doors, has_answers; /* may have, as far as the last poll said */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;
     struct mr_counters counters;
+    struct mr_guard guard;
     struct mr_meter meter;
     struct mr_offer offers[MR_KINDS_PER_WORKER_MAX]; /* of the HELLO in hand */
     struct mr_err fatal; /* why the loop ended, if status is set */

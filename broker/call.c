@@ -3,6 +3,7 @@
 #include "broker/call_lists.h"
 #include "broker/call_why.h"
 #include "broker/errand.h"
+#include "broker/guard.h"
 #include "broker/talk.h"
 
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct request {
     struct mr_broker *broker;
     uint32_t peer;
     uint64_t corr;
+    enum mr_scope scope; /* whose jobs it may be about */
     struct args args;
 };
 
@@ -389,24 +391,54 @@ on_explain(const struct request *request)
         ask_for_id(request, MR_TASK_EXPLAIN);
 }
 
-static const struct {
+/* Where the right has to be there. */
+enum where {
+    SOMEWHERE, /* in some queue, for some kind: the answer is the same wherever */
+    THERE,     /* over all that `queue` and `kind` of the arguments leave */
+    BY_ID,     /* of the job that `id` names: judged when it is known */
+};
+
+static const struct method {
     const char *name;
     void (*handle)(const struct request *request);
+    enum mr_right right;
+    enum mr_scope scope; /* that is needed at least */
+    enum where where;
 } methods[] = {
-    {"stats", on_stats},
-    {"queues", on_queues},
-    {"workers", on_workers},
-    {"kinds", on_kinds},
-    {"pause", on_pause},
-    {"resume", on_resume},
-    {"cancel", on_cancel},
-    {"show", on_show},
-    {"jobs", on_jobs},
-    {"dead", on_dead},
-    {"redrive", on_redrive},
-    {"drain", on_drain},
-    {"explain", on_explain},
+    {"stats", on_stats, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
+    {"queues", on_queues, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
+    {"workers", on_workers, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
+    {"kinds", on_kinds, MR_RIGHT_FETCH, MR_SCOPE_OWN, SOMEWHERE},
+    {"pause", on_pause, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
+    {"resume", on_resume, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
+    {"cancel", on_cancel, MR_RIGHT_CANCEL, MR_SCOPE_OWN, BY_ID},
+    {"show", on_show, MR_RIGHT_FETCH, MR_SCOPE_OWN, BY_ID},
+    {"jobs", on_jobs, MR_RIGHT_FETCH, MR_SCOPE_OWN, THERE},
+    {"dead", on_dead, MR_RIGHT_FETCH, MR_SCOPE_OWN, THERE},
+    {"redrive", on_redrive, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
+    {"drain", on_drain, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
+    {"explain", on_explain, MR_RIGHT_FETCH, MR_SCOPE_OWN, BY_ID},
 };
+
+/* False: refused, and told so. */
+static bool
+may_call(struct request *request, const struct method *method)
+{
+    bool is_there = method->where == THERE;
+    struct mr_span queue = is_there ? request->args.queue : MR_SPAN_NONE;
+    struct mr_span kind = is_there ? request->args.kind : MR_SPAN_NONE;
+    struct mr_scope_range range =
+        mr_guard_over(request->broker, request->peer, method->right, queue, kind);
+    char why[MR_RIGHTS_TEXT_BYTES];
+
+    request->scope = is_there ? range.least : range.most;
+    if (request->scope >= method->scope)
+        return true;
+    mr_talk_reply(request->broker, request->peer, request->corr, MR_DENIED,
+        mr_guard_refuse(
+            request->broker, request->peer, method->right, queue, kind, 1, why));
+    return false;
+}
 
 enum mr_status
 mr_call_on_call(struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg)
@@ -421,7 +453,8 @@ mr_call_on_call(struct mr_broker *broker, uint32_t peer, const struct mr_msg *ms
         return status;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         if (mr_span_is(call.method, methods[i].name)) {
-            methods[i].handle(&request);
+            if (may_call(&request, &methods[i]))
+                methods[i].handle(&request);
             return MR_OK;
         }
     }

@@ -84,6 +84,7 @@ static const struct number of_loop[] = {
     COUNT(multipart),
     COUNT(no_session),
     COUNT(denied),
+    COUNT(nameless),
     COUNT(hello_refused),
     COUNT(scolds_withheld),
     COUNT(turns),
@@ -122,6 +123,26 @@ write_numbers(
         mr_wr_uint(wr, wide);
     }
 }
+
+/* Messages and jobs that were refused for want of a right, by right. */
+static void
+write_refused(struct mr_wr *wr, const struct mr_guard *guard)
+{
+    mr_wr_cstr(wr, "strangers");
+    mr_wr_uint(wr, guard->strangers);
+    mr_wr_cstr(wr, "identity_thefts");
+    mr_wr_uint(wr, guard->thefts);
+    mr_wr_cstr(wr, "refused_rights");
+    mr_wr_array(wr, MR_RIGHTS);
+    for (uint32_t i = 0; i < MR_RIGHTS; i++) {
+        mr_wr_map(wr, 2);
+        mr_wr_cstr(wr, "right");
+        mr_wr_cstr(wr, mr_right_name((enum mr_right)i));
+        mr_wr_cstr(wr, "refused");
+        mr_wr_uint(wr, guard->refused[i]);
+    }
+}
+#define OF_GUARD 3u
 
 static void
 write_phases(struct mr_wr *wr, const struct mr_meter *meter)
@@ -190,7 +211,7 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
 
     mr_core_stats(broker->core, &stats);
     mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_door) + LENGTH(of_loop) +
-                      LENGTH(of_gather) + OF_METER + 3);
+                      LENGTH(of_gather) + OF_METER + OF_GUARD + 3);
     mr_wr_cstr(wr, "shard");
     mr_wr_int(wr, broker->settings->shard);
     mr_wr_cstr(wr, "epoch");
@@ -201,6 +222,7 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
     write_numbers(wr, mr_door_counters(broker), of_door, LENGTH(of_door));
     write_numbers(wr, &broker->counters, of_loop, LENGTH(of_loop));
     write_numbers(wr, mr_gather_counters(broker->gather), of_gather, LENGTH(of_gather));
+    write_refused(wr, &broker->guard);
     write_meter(wr, &broker->meter);
 }
 

@@ -2,6 +2,7 @@
 
 #include "broker/audit.h"
 #include "broker/call.h"
+#include "broker/guard.h"
 #include "broker/writer.h"
 #include "schemas/base/log.h"
 
@@ -425,18 +426,12 @@ on_up_or_down(struct mr_broker *broker, const struct mr_task *task)
     mr_core_store_is_up(broker->core, broker->now, is_up);
 }
 
-/* What is asked from now on is judged by these. */
 static void
 on_rights(struct mr_broker *broker, struct mr_task *task)
 {
-    struct mr_rights *before = broker->rights;
-
-    if (!task->rights)
-        return;
-    broker->rights = task->rights;
+    if (task->rights)
+        mr_guard_set_rights(broker, task->rights);
     task->rights = NULL;
-    mr_core_set_rights(broker->core, broker->now, broker->rights);
-    mr_rights_destroy(&before);
 }
 
 static void

@@ -1,6 +1,6 @@
 #include "broker/verbs.h"
 
-#include "broker/audit.h"
+#include "broker/guard.h"
 #include "broker/socket.h"
 #include "broker/talk.h"
 #include "schemas/base/log.h"
@@ -8,23 +8,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ANSWER_BYTES 512
+#define ANSWER_BYTES 1024
+
+/* Who says HELLO, and where an answer goes. */
+struct visitor {
+    enum mr_side side;
+    struct mr_span routing, user;
+    uint32_t principal;
+    uint64_t corr;
+};
 
 /* Straight to the address: there is no session. */
 static void
-refuse(struct mr_broker *broker, enum mr_side side, struct mr_span routing, uint64_t corr,
-    enum mr_status code, const char *text)
+refuse(struct mr_broker *broker, const struct visitor *visitor, enum mr_status code,
+    const char *text)
 {
     uint8_t memory[ANSWER_BYTES];
     struct mr_wr wr;
 
     broker->counters.hello_refused++;
     if (code == MR_DENIED)
-        mr_audit_note(broker, &(struct mr_audit){.action = mr_span_str("HELLO"),
-                                  .detail = mr_span_str(text),
-                                  .source = mr_span_str(mr_side_name(side))});
+        mr_guard_note(
+            broker, visitor->side, visitor->user, "HELLO", MR_SPAN_NONE, text, 1);
     mr_wr_init_fixed(&wr, memory, sizeof memory);
-    mr_put_error(&wr, corr,
+    mr_put_error(&wr, visitor->corr,
         &(struct mr_error){.code = code,
             .text = mr_span_str(text),
             .retry_after_ms = mr_status_is_retryable(code)
@@ -32,13 +39,16 @@ refuse(struct mr_broker *broker, enum mr_side side, struct mr_span routing, uint
                                   : 0});
     /* A peer that left, or does not read, has to ask again. */
     if (wr.status == MR_OK)
-        (void)mr_socket_send(broker->sockets[side], routing, mr_wr_span(&wr));
+        (void)mr_socket_send(
+            broker->sockets[visitor->side], visitor->routing, mr_wr_span(&wr));
 }
 
 static enum mr_status
-judge(const struct mr_broker *broker, enum mr_side side, const struct mr_hello *hello,
-    struct mr_span routing, const char **why)
+judge(const struct mr_broker *broker, const struct visitor *visitor,
+    const struct mr_hello *hello, const char **why)
 {
+    enum mr_side side = visitor->side;
+
     *why = "this broker speaks version 1 of the protocol only";
     if (hello->proto_min > MR_PROTO_VERSION || hello->proto_max < MR_PROTO_VERSION)
         return MR_VERSION;
@@ -48,7 +58,7 @@ judge(const struct mr_broker *broker, enum mr_side side, const struct mr_hello *
     if (hello->role != (side == MR_FRONT ? MR_ROLE_CLIENT : MR_ROLE_WORKER))
         return MR_DENIED;
     *why = "leave the routing id of the socket unset";
-    if (routing.n > MR_ROUTING_BYTES_MAX)
+    if (visitor->routing.n > MR_ROUTING_BYTES_MAX)
         return MR_MALFORMED;
     *why = "the broker waits for its shard: another one owns it, or the database is down";
     if (broker->phase == MR_PHASE_STARTING)
@@ -78,18 +88,25 @@ take_offers(struct mr_broker *broker, struct mr_hello *hello)
 static enum mr_status
 join(struct mr_broker *broker, uint32_t number, const struct mr_hello *hello)
 {
+    uint32_t principal = mr_session_at(broker->sessions, number)->principal;
+
     if (hello->role == MR_ROLE_CLIENT)
-        return mr_core_client_joins(broker->core, broker->now, number, 0, hello->name);
+        return mr_core_client_joins(
+            broker->core, broker->now, number, principal, hello->name);
     return mr_core_worker_joins(
-        broker->core, broker->now, number, 0, hello, broker->offers);
+        broker->core, broker->now, number, principal, hello, broker->offers);
 }
 
 static void
-remember(struct mr_session *session, const struct mr_hello *hello)
+remember(struct mr_session *session, const struct visitor *visitor,
+    const struct mr_hello *hello)
 {
     size_t n = hello->name.n < MR_NAME_BYTES_MAX ? hello->name.n : MR_NAME_BYTES_MAX;
 
     session->role = hello->role;
+    session->principal = visitor->principal;
+    memcpy(session->user, visitor->user.p, visitor->user.n);
+    session->user[visitor->user.n] = '\0';
     if (n)
         memcpy(session->name, hello->name.p, n);
     session->name[n] = '\0';
@@ -132,15 +149,15 @@ unlist_earlier(struct mr_broker *broker, enum mr_side side, struct mr_span routi
 }
 
 static void
-open_session(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
-    uint64_t corr, const struct mr_hello *hello)
+open_session(
+    struct mr_broker *broker, const struct visitor *visitor, const struct mr_hello *hello)
 {
-    uint32_t earlier = unlist_earlier(broker, side, routing);
-    uint32_t number = mr_session_add(broker->sessions, side, routing);
+    uint32_t earlier = unlist_earlier(broker, visitor->side, visitor->routing);
+    uint32_t number = mr_session_add(broker->sessions, visitor->side, visitor->routing);
     enum mr_status status = MR_BUSY;
 
     if (number != MR_NO_SESSION_NUMBER) {
-        remember(mr_session_at(broker->sessions, number), hello);
+        remember(mr_session_at(broker->sessions, number), visitor, hello);
         status = join(broker, number, hello);
     }
     if (earlier != MR_NO_SESSION_NUMBER && mr_session_at(broker->sessions, earlier))
@@ -149,37 +166,49 @@ open_session(struct mr_broker *broker, enum mr_side side, struct mr_span routing
     if (status) {
         if (number != MR_NO_SESSION_NUMBER)
             mr_session_remove(broker->sessions, number);
-        refuse(broker, side, routing, corr, status,
+        refuse(broker, visitor, status,
             status == MR_BUSY ? "the broker has as many peers, or kinds, as it may"
-                              : mr_status_text(status));
+            : status == MR_DENIED
+                ? "a worker of another principal has this instance; choose a random one"
+                : mr_status_text(status));
         return;
     }
     mr_log(hello->role == MR_ROLE_WORKER ? MR_LOG_INFO : MR_LOG_DEBUG, "joined",
         "role=%s name=\"%s\" threads=%u kinds=%u",
         hello->role == MR_ROLE_WORKER ? "worker" : "client",
         mr_session_at(broker->sessions, number)->name, hello->threads, hello->offers);
-    welcome(broker, number, corr);
+    welcome(broker, number, visitor->corr);
 }
 
 void
 mr_hello_on_hello(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
-    const struct mr_msg *msg)
+    struct mr_span user, const struct mr_msg *msg)
 {
+    struct visitor visitor = {.side = side,
+        .routing = routing,
+        .user = user,
+        .principal = mr_guard_who(broker, user),
+        .corr = msg->corr};
     struct mr_hello hello;
+    char denied[MR_RIGHTS_TEXT_BYTES];
     const char *why = "this HELLO cannot be read";
     enum mr_status status = mr_get_hello(msg, &hello);
 
     if (status == MR_OK)
-        status = judge(broker, side, &hello, routing, &why);
+        status = judge(broker, &visitor, &hello, &why);
     if (status == MR_OK && hello.role == MR_ROLE_WORKER) {
         why = "the kinds that this worker offers cannot be read";
         status = take_offers(broker, &hello);
     }
+    if (status == MR_OK) {
+        why = denied;
+        status = mr_guard_hello(broker, visitor.principal, &hello, denied);
+    }
     if (status) {
         if (status == MR_MALFORMED)
             broker->counters.malformed++;
-        refuse(broker, side, routing, msg->corr, status, why);
+        refuse(broker, &visitor, status, why);
         return;
     }
-    open_session(broker, side, routing, msg->corr, &hello);
+    open_session(broker, &visitor, &hello);
 }

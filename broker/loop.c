@@ -46,6 +46,14 @@ bytes_of(zmq_msg_t *msg)
     return mr_span(zmq_msg_data(msg), zmq_msg_size(msg));
 }
 
+/* Who sent it. No listener asks for keys yet: whoever gets here has none. */
+static struct mr_span
+user_of(zmq_msg_t *body)
+{
+    (void)body;
+    return mr_span_str(MR_PRINCIPAL_LOCAL);
+}
+
 /* The first of several frames is in `frame`. */
 static size_t
 join_frames(
@@ -67,7 +75,8 @@ join_frames(
     } while (!is_last && receive(frame, broker->sockets[side]));
     (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
     if (fits)
-        mr_talk_message(broker, side, bytes_of(routing), mr_span(broker->joined, joined));
+        mr_talk_message(broker, side, bytes_of(routing), user_of(frame),
+            mr_span(broker->joined, joined));
     else
         mr_talk_multipart(broker, side, bytes_of(routing));
     (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
@@ -88,7 +97,7 @@ take_body(
     mr_door_heard(broker, zmq_msg_get(body, ZMQ_SRCFD));
     if (!zmq_msg_more(body)) {
         (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
-        mr_talk_message(broker, side, bytes_of(routing), bytes_of(body));
+        mr_talk_message(broker, side, bytes_of(routing), user_of(body), bytes_of(body));
         (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
         return n;
     }

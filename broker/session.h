@@ -1,7 +1,7 @@
 /*
  * Who is at the other end: from a routing id (bytes that a peer may choose) to the number that
  * the core knows it by, and back. Keyed hash, fixed size. A routing id is an address, never
- * an identity: what a peer may do hangs on the socket it came through. The loop's thread.
+ * an identity: that is the User-Id, which comes with each message. The loop's thread.
  */
 #ifndef MR_BROKER_SESSION_H
 #define MR_BROKER_SESSION_H
@@ -17,6 +17,7 @@
 /* libzmq gives ids of 5 bytes to peers that set none, as they should. */
 #define MR_ROUTING_BYTES_MAX 32u
 #define MR_NO_SESSION_NUMBER UINT32_MAX
+#define MR_USER_BYTES 40u /* a public key in Z85, or less: local, anyone */
 
 enum mr_side { MR_FRONT, MR_BACK };
 
@@ -29,6 +30,8 @@ struct mr_session {
     uint64_t nonce; /* 0: the slot is free */
     enum mr_side side;
     enum mr_role role;
+    uint32_t principal;           /* by number (rights.h) */
+    char user[MR_USER_BYTES + 1]; /* User-Id under which it said HELLO */
     uint8_t routing[MR_ROUTING_BYTES_MAX];
     uint8_t routing_bytes;
     bool is_listed; /* found by its routing id */

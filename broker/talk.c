@@ -1,7 +1,7 @@
 #include "broker/talk.h"
 
-#include "broker/audit.h"
 #include "broker/call.h"
+#include "broker/guard.h"
 #include "broker/socket.h"
 #include "broker/verbs.h"
 
@@ -156,10 +156,9 @@ dispatch(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
 
     if (!(verbs[msg->verb].sides & 1u << side)) {
         broker->counters.denied++;
-        mr_audit_note(
-            broker, &(struct mr_audit){.action = mr_span_str(mr_verb_name(msg->verb)),
-                        .detail = mr_span_str(wrong_side),
-                        .source = mr_span_str(mr_side_name(side))});
+        mr_guard_note(broker, side,
+            mr_span_str(mr_session_at(broker->sessions, peer)->user),
+            mr_verb_name(msg->verb), MR_SPAN_NONE, wrong_side, 1);
         scold(broker, side, routing, msg->corr, MR_DENIED, wrong_side);
         return;
     }
@@ -174,14 +173,22 @@ dispatch(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
 
 void
 mr_talk_message(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
-    struct mr_span bytes)
+    struct mr_span user, struct mr_span bytes)
 {
+    static const char stranger[] =
+        "this key opens nothing (any more): ask an administrator";
     uint32_t peer;
     struct mr_msg msg;
     enum mr_status status = mr_msg_open(bytes, &msg);
 
     broker->counters.received++;
     broker->counters.received_bytes += bytes.n;
+    if (!user.n) {
+        broker->counters.nameless++;
+        scold(broker, side, routing, corr_of(bytes), MR_DENIED,
+            "nobody knows who sent this");
+        return;
+    }
     if (status) {
         broker->counters.malformed++;
         scold(broker, side, routing, corr_of(bytes), status,
@@ -189,11 +196,23 @@ mr_talk_message(struct mr_broker *broker, enum mr_side side, struct mr_span rout
         return;
     }
     broker->meter.received[msg.verb]++;
-    if (msg.verb == MR_HELLO) {
-        mr_hello_on_hello(broker, side, routing, &msg);
+    peer = mr_session_find(broker->sessions, side, routing);
+    if (peer != MR_NO_SESSION_NUMBER &&
+        !mr_span_is(user, mr_session_at(broker->sessions, peer)->user)) {
+        mr_guard_on_theft(broker, peer, user);
         return;
     }
-    peer = mr_session_find(broker->sessions, side, routing);
+    if (broker->rights && !mr_guard_who(broker, user)) {
+        broker->guard.strangers++;
+        mr_guard_note(
+            broker, side, user, mr_verb_name(msg.verb), MR_SPAN_NONE, stranger, 1);
+        scold(broker, side, routing, msg.corr, MR_DENIED, stranger);
+        return;
+    }
+    if (msg.verb == MR_HELLO) {
+        mr_hello_on_hello(broker, side, routing, user, &msg);
+        return;
+    }
     if (peer != MR_NO_SESSION_NUMBER) {
         dispatch(broker, side, routing, peer, &msg);
         return;

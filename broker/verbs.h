@@ -10,7 +10,7 @@
 
 /* Opens a conversation, or another one at the same address. Answers by itself. */
 void mr_hello_on_hello(struct mr_broker *broker, enum mr_side side,
-    struct mr_span routing, const struct mr_msg *msg);
+    struct mr_span routing, struct mr_span user, const struct mr_msg *msg);
 
 enum mr_status mr_front_on_submit(
     struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg) MR_MUST_CHECK;

@@ -63,6 +63,7 @@ struct principal {
     struct mr_quota quota;
     uint32_t first, count; /* of its grants */
     struct mr_scope_range over_all[MR_RIGHTS];
+    uint64_t digest;
 };
 
 struct key {
@@ -432,6 +433,23 @@ index_keys(struct mr_rights *rights)
     return MR_OK;
 }
 
+/* Of one grant; the sum over a principal's does not depend on their order. */
+static uint64_t
+digest_of(const struct grant *grant)
+{
+    static const struct mr_hash_key fixed = {0x6d725f67, 0x72616e74};
+    uint8_t flags[] = {grant->is_denied, grant->queue.has_star, grant->kind.has_star};
+    uint64_t queue = mr_hash(fixed, grant->queue.text);
+    uint64_t kind = mr_hash(fixed, grant->kind.text);
+    uint8_t all[sizeof flags + sizeof grant->scopes + sizeof queue + sizeof kind];
+
+    memcpy(all, flags, sizeof flags);
+    memcpy(all + sizeof flags, grant->scopes, sizeof grant->scopes);
+    memcpy(all + sizeof flags + sizeof grant->scopes, &queue, sizeof queue);
+    memcpy(all + sizeof all - sizeof kind, &kind, sizeof kind);
+    return mr_hash(fixed, mr_span(all, sizeof all));
+}
+
 enum mr_status
 mr_rights_seal(struct mr_rights *rights)
 {
@@ -443,6 +461,7 @@ mr_rights_seal(struct mr_rights *rights)
 
         if (principal->count++ == 0)
             principal->first = i;
+        principal->digest += digest_of(&rights->grants[i]);
     }
     for (uint32_t n = 1; n < rights->principals_end; n++) {
         struct principal *principal = &rights->principals[n];
@@ -494,6 +513,13 @@ mr_rights_quota(const struct mr_rights *rights, uint32_t number)
 {
     return is_principal(rights, number) ? rights->principals[number].quota
                                         : (struct mr_quota){0};
+}
+
+uint64_t
+mr_rights_digest(const struct mr_rights *rights, uint32_t number)
+{
+    return mr_rights_is_revoked(rights, number) ? 0
+                                                : rights->principals[number].digest + 1;
 }
 
 bool

@@ -75,6 +75,10 @@ uint32_t mr_rights_number(const struct mr_rights *rights, struct mr_span name);
 bool mr_rights_is_revoked(const struct mr_rights *rights, uint32_t principal);
 struct mr_quota mr_rights_quota(const struct mr_rights *rights, uint32_t principal);
 
+/* The same for two snapshots if, as good as certainly, nothing of what is granted to or denied it
+ * has changed, and whether it is revoked has not. */
+uint64_t mr_rights_digest(const struct mr_rights *rights, uint32_t principal);
+
 /* Keys that are good now (of principals that are), one after the other: *cursor begins with 0.
  * MR_KEY_CHARS characters, not terminated; false after the last. */
 bool mr_rights_next_key(

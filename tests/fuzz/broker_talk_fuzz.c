@@ -154,6 +154,39 @@ answer(uint8_t how)
     mr_mailbox_give(world.broker.answers, &task->node);
 }
 
+/* Of the last actor of each socket: it may a little. */
+static const char key[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn";
+
+static void
+add_right(struct mr_rights *rights, enum mr_rights_row_type type, uint32_t principal,
+    const char *text, const char *queue)
+{
+    MR_ASSERT(mr_rights_add(rights, &(struct mr_rights_row){.type = type,
+                                        .principal = principal,
+                                        .text = mr_span_str(text),
+                                        .queue = mr_span_str(queue),
+                                        .kind = mr_span_str("*")}) == MR_OK);
+}
+
+static struct mr_rights *
+rights_new(void)
+{
+    static const char *const roles[] = {
+        "front-end", "worker", "operator", "auditor", "administrator"};
+    struct mr_rights *rights;
+
+    MR_ASSERT(mr_rights_new(&rights, (struct mr_hash_key){5, 6}) == MR_OK);
+    add_right(rights, MR_ROW_PRINCIPAL, 1, "local", "");
+    add_right(rights, MR_ROW_PRINCIPAL, 2, "guest", "");
+    add_right(rights, MR_ROW_KEY, 2, key, "");
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        add_right(rights, MR_ROW_GRANT, 1, roles[i], "*");
+    add_right(rights, MR_ROW_GRANT, 2, "front-end", "d*");
+    add_right(rights, MR_ROW_GRANT, 2, "run", "default");
+    MR_ASSERT(mr_rights_seal(rights) == MR_OK);
+    return rights;
+}
+
 static void
 tell_news(enum mr_news news)
 {
@@ -162,6 +195,8 @@ tell_news(enum mr_news news)
     MR_ASSERT(task);
     task->news = news;
     task->epoch = 7;
+    if (news == MR_NEWS_CLAIMED)
+        task->rights = rights_new();
     mr_mailbox_give(world.broker.answers, &task->node);
 }
 
@@ -173,7 +208,8 @@ say(uint32_t actor, struct mr_span bytes)
     uint8_t address = (uint8_t)actor;
 
     world.has_spoken[actor] = true;
-    mr_talk_message(&world.broker, side_of(actor), mr_span(&address, 1), bytes);
+    mr_talk_message(&world.broker, side_of(actor), mr_span(&address, 1),
+        mr_span_str(actor % 2 ? key : MR_PRINCIPAL_LOCAL), bytes);
 }
 
 static void
@@ -445,6 +481,7 @@ tear_down(void)
     world.last = NULL;
     mr_auditor_destroy(&broker->auditor);
     mr_core_destroy(&broker->core);
+    mr_rights_destroy(&broker->rights);
     mr_gather_destroy(&broker->gather);
     mr_session_table_destroy(&broker->sessions);
 }
