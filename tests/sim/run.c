@@ -74,8 +74,9 @@ start(struct sim *sim, struct sim_worker *worker, uint32_t seat, struct mr_batch
     SIM_MUST(!attempt->kind->running_max ||
              worker->running[kind] <= attempt->kind->running_max);
     sim_log(sim, "starts", worker->number, sim_index(attempt->id), attempt->number);
-    job_of(sim, run)->beginner = worker->instance;
-    job_of(sim, run)->begun = attempt->number;
+    if (job_of(sim, run)->taken == attempt->number &&
+        mr_uuid_eq(job_of(sim, run)->taker, worker->instance))
+        job_of(sim, run)->has_begun = true;
     soon(sim, worker, run, sim->now.mono_us + 1 + sim_random_us(sim, 100));
 }
 

@@ -150,10 +150,10 @@ struct sim_job {
     /* In which instance of the broker, 0: none; and the number of its last attempt there. */
     uint32_t cancelled_in, lost_in, over_in, returned_in, sent_in, last_sent;
     int64_t sent_us;
-    /* The worker that the last attempt came to, and its number; the same of the last one that was
-     * begun. */
-    struct mr_uuid taker, beginner;
-    uint32_t taken, begun;
+    /* The worker that the last attempt came to, its number, and whether that worker began it. */
+    struct mr_uuid taker;
+    uint32_t taken;
+    bool has_begun;
 
     /* rows */
     bool is_stored, is_inbox, is_doubted_move, is_finished;

@@ -56,14 +56,18 @@ on_jobs(struct sim *sim, struct sim_worker *worker, const struct mr_msg *msg)
 {
     struct mr_jobs jobs;
     struct mr_job_sent sent;
+    struct sim_job *job;
 
     SIM_MUST(mr_get_jobs(msg, &jobs) == MR_OK);
     while (jobs.jobs) {
         SIM_MUST(mr_get_job(&jobs, &sent) == MR_OK);
         SIM_MUST(++worker->got <= worker->said_credit); /* never overdrawn */
         sim_log(sim, "takes", worker->number, sim_index(sent.id), sent.attempt);
-        sim->jobs[sim_index(sent.id)].taker = worker->instance;
-        sim->jobs[sim_index(sent.id)].taken = sent.attempt;
+        job = &sim->jobs[sim_index(sent.id)];
+        if (job->taken != sent.attempt || !mr_uuid_eq(job->taker, worker->instance))
+            job->has_begun = false;
+        job->taker = worker->instance;
+        job->taken = sent.attempt;
         SIM_MUST(mr_session_job(worker->session, sim->now, &sent) == MR_OK);
     }
 }
