@@ -64,9 +64,10 @@ struct mr_broker {
     void *sockets[2];           /* by enum mr_side */
     char bound[2][MR_BOUND_BYTES];
     struct mr_door *door;
-    void *door_events[2]; /* what libzmq tells of their connections */
-    int signals;          /* signalfd */
-    uint8_t *joined;      /* the frames of a message, MR_MESSAGE_BYTES_MAX of them */
+    uint32_t first_numbers[2]; /* that libzmq gave to peers, by enum mr_side */
+    void *door_events[2];      /* what libzmq tells of their connections */
+    int signals;               /* signalfd */
+    uint8_t *joined;           /* the frames of a message, MR_MESSAGE_BYTES_MAX of them */
     struct mr_uuid instance;
     uint64_t epoch;
     enum mr_phase phase;

@@ -75,6 +75,8 @@ static const struct number of_door[] = {
     DOOR(logins_broken),
     DOOR(logins_timed_out),
     DOOR(strangers_out),
+    DOOR(silent_out),
+    DOOR(claimed_out),
     DOOR(endless_out),
 };
 static const struct number of_loop[] = {

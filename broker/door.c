@@ -1,5 +1,6 @@
-#include "broker/door_priv.h"
+#include "broker/door.h"
 
+#include "broker/door_priv.h"
 #include "broker/socket.h"
 #include "schemas/base/log.h"
 
@@ -157,18 +158,38 @@ unlist(struct mr_door *door, uint32_t fd)
     door->counters.strangers--;
 }
 
-static void
+static bool
 show_out_oldest(struct mr_door *door)
 {
     uint32_t fd = door->oldest;
+    bool is_out;
 
     /* It counts as gone now, though libzmq closes it a little later. */
     unlist(door, fd);
-    if (mr_door_show_out(door, fd)) {
-        door->counters.strangers_out++;
+    is_out = mr_door_show_out(door, fd);
+    if (is_out) {
         door->peers[fd].is_leaving = true;
         door->leaving++;
     }
+    return is_out;
+}
+
+int64_t
+mr_door_end_silence(struct mr_broker *broker, bool is_drained)
+{
+    struct mr_door *door = broker->door;
+    int64_t until_us;
+
+    while (door->oldest != MR_NO_FD) {
+        until_us = door->peers[door->oldest].since_us + MR_SILENT_MS * INT64_C(1000);
+        if (broker->now.mono_us < until_us)
+            return until_us;
+        if (!is_drained)
+            return broker->now.mono_us;
+        if (show_out_oldest(door))
+            door->counters.silent_out++;
+    }
+    return INT64_MAX;
 }
 
 static void
@@ -194,9 +215,11 @@ make_room(struct mr_broker *broker)
 
     if (door->wanted)
         complain(broker);
-    while (door->oldest != MR_NO_FD &&
-           (door->leaving < door->wanted || door->counters.strangers > MR_STRANGERS_MAX))
-        show_out_oldest(door);
+    while (door->oldest != MR_NO_FD && (door->leaving < door->wanted ||
+                                           door->counters.strangers > MR_STRANGERS_MAX)) {
+        if (show_out_oldest(door))
+            door->counters.strangers_out++;
+    }
     door->wanted = 0;
 }
 
@@ -321,17 +344,39 @@ mr_door_look(struct mr_broker *broker)
     make_room(broker);
 }
 
+/* ---- messages ------------------------------------------------------------------------------------- */
+
+/* One of libzmq's form that it cannot have given yet. */
+static bool
+is_claimed(const struct mr_broker *broker, enum mr_side side, struct mr_span routing)
+{
+    uint32_t number = 0, away;
+
+    if (routing.n != 5 || routing.p[0] != 0)
+        return false;
+    for (size_t i = 1; i < routing.n; i++)
+        number = number << 8 | routing.p[i];
+    away = number - broker->first_numbers[side];
+    if (away > UINT32_MAX / 2)
+        away = -away; /* connected before we asked */
+    return away > broker->door->counters.accepted + 1;
+}
+
 void
-mr_door_heard(struct mr_broker *broker, int fd)
+mr_door_heard(struct mr_broker *broker, enum mr_side side, int fd, struct mr_span routing)
 {
     struct mr_door *door = broker->door;
 
     if (fd < 0 || (uint32_t)fd >= door->peers_max)
         return;
-    /* That it was accepted was told before, but perhaps not read. */
-    if (door->peers[fd].state != MR_DOOR_KNOWN)
-        mr_door_look(broker);
-    if (door->peers[fd].state == MR_DOOR_STRANGER)
-        unlist(door, (uint32_t)fd);
     door->peers[fd].heard++;
+    if (door->peers[fd].state == MR_DOOR_KNOWN)
+        return;
+    /* That it was accepted was told before, but perhaps not read. */
+    mr_door_look(broker);
+    if (door->peers[fd].state != MR_DOOR_STRANGER)
+        return;
+    unlist(door, (uint32_t)fd);
+    if (is_claimed(broker, side, routing) && mr_door_show_out(door, (uint32_t)fd))
+        door->counters.claimed_out++;
 }

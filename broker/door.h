@@ -9,6 +9,10 @@
  * - A message that never ends is kept by libzmq until it does, and we do not hear of it. So when
  *   memory grows each connection is asked how much came through it since its last message: with
  *   more than a message may have, it is shown out.
+ * - Who has logged in and then says nothing is shown out, too.
+ * - libzmq numbers peers that set no routing id: five bytes, a zero and a count. It ends the process
+ *   when a number is taken that it is about to give. So who claims one is shown out with its
+ *   first message; the count begins at random, where only we know.
  * - A lost connection makes us look at once which worker it was.
  *
  * Shown out is who finds the connection closed; it may come again. The loop's thread.
@@ -19,16 +23,18 @@
 #include "broker/broker.h"
 
 #define MR_STRANGERS_MAX 1024u
+#define MR_SILENT_MS 7000 /* libzmq cuts off who has not logged in after MR_LOGIN_MS */
 
 /* Totals, but for the first two. */
 struct mr_door_counters {
     uint64_t connections, strangers;
     uint64_t accepted;
-    uint64_t
-        logins_refused; /* wrong protocol, mechanism, key; too large; left without a word */
+    uint64_t logins_refused;   /* protocol, mechanism, key; or left without a word */
     uint64_t logins_broken;    /* left in the middle of it */
     uint64_t logins_timed_out; /* not done within MR_LOGIN_MS */
     uint64_t strangers_out;    /* shown out: too many at once */
+    uint64_t silent_out;       /* shown out: nothing said within MR_SILENT_MS */
+    uint64_t claimed_out;      /* shown out: took a routing id that is libzmq's to give */
     uint64_t endless_out;      /* shown out: a message without an end */
 };
 
@@ -41,7 +47,8 @@ void mr_door_close(struct mr_broker *broker);
 void mr_door_look(struct mr_broker *broker);
 
 /* A message came through this descriptor (ZMQ_SRCFD; -1: that is not known). */
-void mr_door_heard(struct mr_broker *broker, int fd);
+void mr_door_heard(
+    struct mr_broker *broker, enum mr_side side, int fd, struct mr_span routing);
 
 /* Once a turn, after messages were taken in; is_drained: all that there were. When to call again,
  * at the latest. */

@@ -37,6 +37,9 @@ struct mr_door {
     struct mr_door_counters counters;
 };
 
+/* Strangers who had their time; when to come again. */
+int64_t mr_door_end_silence(struct mr_broker *broker, bool is_drained);
+
 /* The number may be somebody else's meanwhile: true if it was this one. */
 bool mr_door_show_out(const struct mr_door *door, uint32_t fd);
 

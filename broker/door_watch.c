@@ -94,16 +94,14 @@ ask_all(struct mr_broker *broker, bool is_drained)
     }
 }
 
-int64_t
-mr_door_watch(struct mr_broker *broker, bool is_drained)
+static void
+watch_memory(struct mr_broker *broker, bool is_drained)
 {
     struct mr_door *door = broker->door;
     uint64_t resident;
 
-    if (door->counters.connections == 0)
-        return INT64_MAX;
     if (broker->now.mono_us < door->look_us)
-        return door->look_us;
+        return;
     door->look_us = broker->now.mono_us + LOOK_US;
     resident = resident_bytes(door);
     if (resident < door->resident)
@@ -112,5 +110,17 @@ mr_door_watch(struct mr_broker *broker, bool is_drained)
         door->resident = resident;
         ask_all(broker, is_drained);
     }
-    return door->look_us;
+}
+
+int64_t
+mr_door_watch(struct mr_broker *broker, bool is_drained)
+{
+    struct mr_door *door = broker->door;
+    int64_t next_us;
+
+    if (door->counters.connections == 0)
+        return INT64_MAX;
+    watch_memory(broker, is_drained);
+    next_us = mr_door_end_silence(broker, is_drained);
+    return next_us < door->look_us ? next_us : door->look_us;
 }

@@ -94,7 +94,7 @@ take_body(
     if (!zmq_msg_more(routing) || !receive(body, socket))
         return 0;
     n = zmq_msg_size(body);
-    mr_door_heard(broker, zmq_msg_get(body, ZMQ_SRCFD));
+    mr_door_heard(broker, side, zmq_msg_get(body, ZMQ_SRCFD), bytes_of(routing));
     if (!zmq_msg_more(body)) {
         (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
         mr_talk_message(broker, side, bytes_of(routing), user_of(body), bytes_of(body));

@@ -183,11 +183,13 @@ static enum mr_status
 open_sockets(struct mr_broker *broker, void *context, struct mr_err *err)
 {
     enum mr_status status = mr_socket_open(&broker->sockets[MR_FRONT], context,
-        broker->settings->front, broker->bound[MR_FRONT], MR_BOUND_BYTES, err);
+        broker->settings->front, broker->bound[MR_FRONT], MR_BOUND_BYTES,
+        &broker->first_numbers[MR_FRONT], err);
 
     if (status == MR_OK)
         status = mr_socket_open(&broker->sockets[MR_BACK], context,
-            broker->settings->back, broker->bound[MR_BACK], MR_BOUND_BYTES, err);
+            broker->settings->back, broker->bound[MR_BACK], MR_BOUND_BYTES,
+            &broker->first_numbers[MR_BACK], err);
     if (status == MR_OK && mr_door_open(broker, context))
         status = no_memory(err);
     return status;

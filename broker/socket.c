@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HWM 64 /* messages per peer and direction */
@@ -23,9 +24,12 @@ set(void *socket, int option, int value)
 static void *
 socket_new(void *context)
 {
-    void *socket = zmq_socket(context, ZMQ_ROUTER);
+    void *socket;
     int64_t bytes_max = MR_WIRE_FRAME_BYTES_MAX + MR_WIRE_FRAME_BYTES_SPARE;
 
+    /* libzmq draws with it where the numbers of peers begin, and would seed it with the time. */
+    srandom((unsigned)mr_hash_key_random().k0);
+    socket = zmq_socket(context, ZMQ_ROUTER);
     if (!socket)
         return NULL;
     MR_ASSERT(zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max) == 0);
@@ -42,6 +46,24 @@ socket_new(void *context)
     set(socket, ZMQ_TCP_KEEPALIVE_CNT, 3);
     set(socket, ZMQ_TCP_MAXRT, 10000);
     return socket;
+}
+
+/* The number that libzmq gives to a peer that sets no routing id, the first of them. */
+static bool
+learn_first_number(void *context, void *socket, uint32_t *out)
+{
+    static const char here[] = "inproc://first-number";
+    void *peer = zmq_socket(context, ZMQ_DEALER);
+    uint8_t id[8] = {0};
+    bool is_learnt = peer && zmq_bind(socket, here) == 0 &&
+                     zmq_connect(peer, here) == 0 && zmq_send(peer, "", 0, 0) == 0 &&
+                     zmq_recv(socket, id, sizeof id, 0) == 5 &&
+                     zmq_recv(socket, NULL, 0, 0) == 0 && zmq_unbind(socket, here) == 0;
+
+    *out = (uint32_t)id[1] << 24 | (uint32_t)id[2] << 16 | (uint32_t)id[3] << 8 | id[4];
+    if (peer)
+        (void)zmq_close(peer);
+    return is_learnt;
 }
 
 static enum mr_status
@@ -86,7 +108,7 @@ bind_one(void *socket, const char *endpoint, char *bound, size_t bound_bytes,
 
 enum mr_status
 mr_socket_open(void **out, void *context, const char *endpoints, char *bound,
-    size_t bound_bytes, struct mr_err *err)
+    size_t bound_bytes, uint32_t *first_number, struct mr_err *err)
 {
     void *socket = socket_new(context);
     const char *rest = endpoints;
@@ -95,10 +117,13 @@ mr_socket_open(void **out, void *context, const char *endpoints, char *bound,
 
     *out = NULL;
     bound[0] = '\0';
-    if (!socket)
-        return mr_err_setf(err, MR_NO_MEMORY, "The broker cannot listen.",
+    if (!socket || !learn_first_number(context, socket, first_number)) {
+        status = mr_err_setf(err, MR_NO_MEMORY, "The broker cannot listen.",
             "Free some memory or file descriptors (`ulimit -n`).",
             "No socket could be made: %s.", zmq_strerror(errno));
+        mr_socket_close(&socket, 0);
+        return status;
+    }
     while (status == MR_OK && mr_settings_next_endpoint(&rest, endpoint, sizeof endpoint))
         status = bind_one(socket, endpoint, bound, bound_bytes, err);
     if (status) {

@@ -7,15 +7,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "broker/session.h"
 #include "schemas/base/span.h"
 #include "schemas/base/status.h"
 
 /* Bind to every endpoint of the list; `bound` gets what came of it (ports filled in),
- * separated by commas. MR_ADDRESS_IN_USE, MR_DENIED, MR_BAD_SETTING, MR_NO_MEMORY. */
+ * separated by commas; `first_number` what door.h is about. MR_ADDRESS_IN_USE, MR_DENIED, MR_BAD_SETTING, MR_NO_MEMORY. */
 enum mr_status mr_socket_open(void **out, void *context, const char *endpoints,
-    char *bound, size_t bound_bytes, struct mr_err *err) MR_MUST_CHECK;
+    char *bound, size_t bound_bytes, uint32_t *first_number,
+    struct mr_err *err) MR_MUST_CHECK;
 
 /* What is on its way gets linger_ms. */
 void mr_socket_close(void **socket, int linger_ms);
