@@ -19,6 +19,12 @@ static const char base_sql[] =
     "comment on table millrace.migration is 'Schema files that were applied.'; "
     "comment on column millrace.migration.digest is 'SHA-256 of the file';";
 
+/* Once roles.sql was applied, what files make belongs to the owner from the start. */
+static const char become_owner_sql[] =
+    "select set_config('role', r.rolname, true) from pg_namespace n join pg_roles r "
+    "on r.oid = n.nspowner where n.nspname = 'millrace' and r.rolname = "
+    "'millrace_owner'";
+
 /* What is recorded of a file: '' if nothing. */
 static const char recorded_sql[] =
     "select m.digest = encode(sha256(convert_to($3, 'UTF8')), 'hex') "
@@ -96,10 +102,27 @@ apply(struct mr_pg *pg, const struct mr_migration *file, struct mr_err *err)
 
     snprintf(number, sizeof number, "%d", file->number);
     snprintf(what, sizeof what, "cannot apply %s", file->name);
+    if (status == MR_OK && strcmp(file->set, "millrace") == 0)
+        status = mr_pg_script(pg, become_owner_sql, "cannot become millrace_owner", err);
     if (status == MR_OK)
         status = mr_pg_script(pg, file->text, what, err);
     if (status == MR_OK)
         status = mr_pg_run(pg, record_sql, 4, params, NULL, err);
+    if (status == MR_OK)
+        status = mr_pg_script(pg, "commit", what, err);
+    if (status != MR_OK)
+        mr_pg_rollback(pg);
+    return status;
+}
+
+static enum mr_status
+apply_roles(struct mr_pg *pg, struct mr_err *err)
+{
+    static const char what[] = "cannot set up the database's roles";
+    enum mr_status status = mr_pg_begin(pg, err);
+
+    if (status == MR_OK)
+        status = mr_pg_script(pg, mr_migrate_roles, what, err);
     if (status == MR_OK)
         status = mr_pg_script(pg, "commit", what, err);
     if (status != MR_OK)
@@ -148,6 +171,8 @@ mr_migrate(struct mr_pg *pg, const char *set, int *applied, struct mr_err *err)
     if (status != MR_OK)
         return status;
     status = apply_set(pg, set, applied, err);
+    if (status == MR_OK)
+        status = apply_roles(pg, err);
     if (status == MR_OK && strcmp(set, "millrace") == 0)
         status = mr_partitions_keep(pg, DAYS_AHEAD, 0, &made, &dropped, err);
     unlocked = mr_pg_script(

@@ -14,4 +14,7 @@ struct mr_migration {
 /* Ends with a row whose set is NULL. Within a set by number. */
 extern const struct mr_migration mr_migrate_files[];
 
+/* roles.sql: no version, applied after them every time. */
+extern const char *const mr_migrate_roles;
+
 #endif

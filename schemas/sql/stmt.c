@@ -132,9 +132,9 @@ static const struct row rows[MR_STMT_COUNT] = {
         {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TEXT),
             ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA), MR_BIN_INT8}},
     [MR_STMT_END_SESSIONS] = {"mr_end_sessions", "end the sessions of a lost worker",
-        "select count(pg_terminate_backend(pid, 2000)) from pg_stat_activity "
-        "where application_name = any ($1) and usename = current_user "
-        "and pid <> pg_backend_pid()",
+        "select millrace.end_sessions($1) + (select count(pg_terminate_backend(pid, "
+        "2000)) from pg_stat_activity where application_name = any ($1) "
+        "and usename = current_user and pid <> pg_backend_pid())",
         MR_STMT_STORE, {ARRAY_OF(MR_BIN_TEXT)}},
     /* So many ids at a time, finished or not: what one call reads is bounded whatever lies
      * between two unfinished jobs. The last two columns say how far it went. */

@@ -190,11 +190,19 @@ START_TEST(what_is_falsified_is_found)
 {
     add(ROWS);
     runs(0, "$0 audit verify");
-    sql(attacks[_i].attack);
-    runs(65, "$0 audit verify");
-    shows("The audit log is not what was written.");
-    shows(attacks[_i].said);
-    runs(65, "$0 audit verify -o json");
+    pg_fixture_text(rig.pg, "create table kept as select * from millrace.audit");
+    pg_fixture_text(
+        rig.pg, "create table kept_head as select * from millrace.audit_head");
+    for (size_t i = 0; i < sizeof attacks / sizeof *attacks; i++) {
+        sql(attacks[i].attack);
+        runs(65, i % 2 ? "$0 audit verify" : "$0 audit verify -o json");
+        shows("The audit log is not what was written.");
+        shows(attacks[i].said);
+        sql("truncate millrace.audit, millrace.audit_head; insert into millrace.audit "
+            "select * from kept; insert into millrace.audit_head select * from "
+            "kept_head;");
+    }
+    runs(0, "$0 audit verify");
 }
 END_TEST
 
@@ -274,6 +282,46 @@ START_TEST(an_entry_ends_with_its_transaction)
 }
 END_TEST
 
+/* Whichever way it is made, and in its transaction. */
+START_TEST(a_change_of_rights_is_an_entry)
+{
+    static const struct {
+        const char *sql, *entry;
+    } changes[] = {
+        {"select millrace.principal_add('app1', "
+         "'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7', "
+         "null, null, null)",
+            "principal_key insert|app1|||database user millrace"},
+        {"select millrace.principal_grant_put('app1', 'submit', true, 'night', null, "
+         "null)",
+            "principal_grant insert|app1|action=submit is_denied=true kind=* "
+            "queue=night||database user millrace"},
+        {"select set_config('millrace.principal', 'olga', false)", NULL},
+        {"select millrace.principal_limit('app1', 7, null, null, null)",
+            "principal update|app1|jobs_per_s=7|olga|database user millrace"},
+        {"update millrace.principal_key set revoked_at = '2026-11-24 01:49:47+00'", NULL},
+        {"delete from millrace.principal_grant where principal = 'app1'",
+            "principal_grant delete|app1|action=submit is_denied=true kind=* "
+            "queue=night|olga|database user millrace"},
+    };
+
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        pg_fixture_text(rig.pg, changes[i].sql);
+        if (!changes[i].entry)
+            continue;
+        ck_assert_str_eq(
+            pg_fixture_text(rig.pg,
+                "select concat_ws('|', action, object, regexp_replace(coalesce(detail, "
+                "''), '(added_at|key)=\\S+ ?', '', 'g'), coalesce(principal, ''), "
+                "source) "
+                "from millrace.audit order by seq desc limit 1"),
+            changes[i].entry);
+    }
+    runs(0, "$0 audit verify");
+    shows("OK: 6 entries");
+}
+END_TEST
+
 START_TEST(it_is_listed)
 {
     add(3);
@@ -316,12 +364,12 @@ main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, an_empty_log_is_well);
     tcase_add_test(cases, hashes_are_those_of_another_implementation);
-    tcase_add_loop_test(
-        cases, what_is_falsified_is_found, 0, sizeof attacks / sizeof *attacks);
+    tcase_add_test(cases, what_is_falsified_is_found);
     tcase_add_test(cases, a_log_that_was_written_anew_is_found_by_its_noted_head);
     tcase_add_test(cases, nobody_changes_it_by_mistake);
     tcase_add_test(cases, more_than_one_portion_is_read);
     tcase_add_test(cases, an_entry_ends_with_its_transaction);
+    tcase_add_test(cases, a_change_of_rights_is_an_entry);
     tcase_add_test(cases, it_is_listed);
     suite_add_tcase(suite, cases);
     failed = pg_fixture_run(suite, NULL);

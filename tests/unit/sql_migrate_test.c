@@ -38,7 +38,7 @@ END_TEST
 
 START_TEST(several_at_a_time)
 {
-    enum { CHILDREN = 4, FILES = 7 };
+    enum { CHILDREN = 4, FILES = 8 };
     pid_t children[CHILDREN];
     struct mr_pg *pg;
 
@@ -203,7 +203,8 @@ old_day(int ago, int jobs, const char *finished_at)
 
     snprintf(sql, sizeof sql,
         "do $$ declare p text; d timestamptz := date_trunc('day', now(), 'UTC') - %d * "
-        "interval '1 day'; begin foreach p in array '{job,attempt,result}'::text[] loop "
+        "interval '1 day'; begin perform set_config('role', 'millrace_owner', true); "
+        "foreach p in array '{job,attempt,result}'::text[] loop "
         "execute format('create table millrace.%%I partition of millrace.%%I for values "
         "from (%%L) to (%%L)', p || to_char(d at time zone 'UTC', '_YYYYMMDD'), p, "
         "millrace.id_floor(d), millrace.id_floor(d + interval '1 day')); end loop; "
