@@ -58,9 +58,9 @@ LDFLAGS += -pthread $(HARDEN_LINK) -Wl,--as-needed \
     $(if $(SAN),-fsanitize=$(SAN))
 PIE := -pie
 
-MR_LIBS := $(foreach p,libpq msgpack inih,$(call pkg,libs,$p)) -lm
+MR_LIBS := $(foreach p,libpq msgpack libsodium inih,$(call pkg,libs,$p)) -lm
 ZMQ_LIBS := $(call pkg,libs,libczmq) $(call pkg,libs,libzmq)
-CLI_LIBS := $(foreach p,jansson ncursesw libsodium,$(call pkg,libs,$p))
+CLI_LIBS := $(foreach p,jansson ncursesw,$(call pkg,libs,$p))
 WORKER_LIBS := $(foreach p,expat libcurl,$(call pkg,libs,$p)) -ldl
 TEST_LIBS := $(foreach p,check libmicrohttpd,$(call pkg,libs,$p)) $(CLI_LIBS) $(WORKER_LIBS)
 

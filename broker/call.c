@@ -5,6 +5,7 @@
 #include "broker/errand.h"
 #include "broker/guard.h"
 #include "broker/talk.h"
+#include "schemas/wire/seal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 struct args {
     struct mr_span queue, kind, state, reason, worker;
     struct mr_uuid id, before;
-    bool has_id, has_before, with_redriven, with_history;
+    struct mr_resealed resealed;
+    bool has_id, has_before, has_as, with_redriven, with_history;
     int64_t since_us, until_us;
     uint32_t limit, id_count;
     struct mr_rd ids; /* stands before the first of id_count */
@@ -66,6 +68,10 @@ read_one(struct mr_rd *rd, struct mr_span key, struct args *args)
         args->has_id = read_id(rd, &args->id);
     else if (mr_span_is(key, "ids"))
         read_ids(rd, args);
+    else if (mr_span_is(key, "as"))
+        args->has_as = read_id(rd, &args->resealed.as);
+    else if (mr_span_is(key, "payload"))
+        args->resealed.payload = mr_rd_bin(rd, MR_PAYLOAD_BYTES_MAX);
     else if (mr_span_is(key, "queue"))
         args->queue = mr_rd_str(rd, MR_NAME_BYTES_MAX);
     else if (mr_span_is(key, "kind"))
@@ -338,6 +344,19 @@ on_dead(const struct request *request)
     ask(request, task);
 }
 
+/* NULL if what is to be redriven under an id of the asker's choice can be. */
+static const char *
+flaw_of_resealed(const struct args *args)
+{
+    if (!args->has_as && !args->resealed.payload.n)
+        return NULL;
+    if (!args->has_as || args->id_count != 1 || !mr_uuid_is_v7(args->resealed.as))
+        return "give `as`, a uuid of version 7, and `payload` together, with one id in "
+               "`ids`";
+    return mr_seal_is_sealed(args->resealed.payload) ? NULL
+                                                     : "`payload` has to be a sealed one";
+}
+
 static void
 on_redrive(const struct request *request)
 {
@@ -345,6 +364,7 @@ on_redrive(const struct request *request)
         mr_session_at(request->broker->sessions, request->peer);
     struct mr_rd rd = request->args.ids;
     struct mr_task *task = task_for(request, MR_TASK_REDRIVE);
+    const char *flaw = flaw_of_resealed(&request->args);
     struct mr_uuid id;
 
     for (uint32_t i = 0; i < request->args.id_count; i++) {
@@ -354,11 +374,15 @@ on_redrive(const struct request *request)
         }
         MR_ASSERT(mr_task_add_id(task, id));
     }
-    if (!task || task->id_count == 0) {
+    if (!task || task->id_count == 0 || flaw) {
         mr_task_destroy(&task);
-        answer(request, MR_BAD_ARGUMENT, "give `ids`: an array of jobs' ids");
+        answer(
+            request, MR_BAD_ARGUMENT, flaw ? flaw : "give `ids`: an array of jobs' ids");
         return;
     }
+    task->resealed.as = request->args.resealed.as;
+    MR_ASSERT(mr_arena_copy(
+        task->arena, request->args.resealed.payload, &task->resealed.payload));
     MR_ASSERT(mr_arena_copy(task->arena, mr_span_str(session->name), &task->name));
     ask(request, task);
 }

@@ -38,7 +38,7 @@ static const struct {
     [MR_TASK_LIST] = {.bytes_max = 4096},
     [MR_TASK_SHOW] = {.ids = 1, .bytes_max = 4096},
     [MR_TASK_DEAD] = {.bytes_max = 4096},
-    [MR_TASK_REDRIVE] = {.ids = MR_REDRIVE_MAX, .bytes_max = 4096},
+    [MR_TASK_REDRIVE] = {.ids = MR_REDRIVE_MAX, .bytes_max = MR_PAYLOAD_BYTES_MAX + 4096},
     [MR_TASK_EXPLAIN] = {.ids = 1, .bytes_max = COLD_BYTES_MAX},
     [MR_TASK_AUDIT] = {.audits = MR_AUDIT_ROWS_MAX, .bytes_max = AUDIT_BYTES_MAX},
     [MR_TASK_NEWS] = {.bytes_max = COLD_BYTES_MAX},

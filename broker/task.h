@@ -89,6 +89,7 @@ struct mr_task {
     bool is_paused;
     struct mr_job_filter filter; /* LIST */
     struct mr_dead_filter dead;  /* DEAD */
+    struct mr_resealed resealed; /* REDRIVE */
     struct mr_wr out;            /* LIST, SHOW, DEAD, REDRIVE: out */
     struct mr_why_row why;       /* EXPLAIN: out */
     struct mr_audit_row *audits; /* AUDIT */

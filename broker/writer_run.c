@@ -142,8 +142,8 @@ static enum mr_status
 run_redrive(struct mr_store *store, struct mr_task *task)
 {
     mr_wr_reset(&task->out);
-    return mr_store_redrive(
-        store, task->ids, task->id_count, task->name, &task->out, &task->err);
+    return mr_store_redrive(store, task->ids, task->id_count, &task->resealed, task->name,
+        &task->out, &task->err);
 }
 
 static enum mr_status

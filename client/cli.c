@@ -27,6 +27,12 @@ static const struct mr_conf_row rows[] = {
         .initial = "text",
         .choices = "text|json",
         .help = "For people or for programs; -o json for short"},
+    {.name = "seal_file",
+        .type = MR_CONF_STRING,
+        .offset = offsetof(struct mr_cli_settings, seal_file),
+        .help = "Keyring with which arguments are sealed (\"millrace seal new FILE\"). "
+                "Empty: "
+                "millrace.seal in $CREDENTIALS_DIRECTORY if it is there"},
     {.name = "timeout_ms",
         .type = MR_CONF_INT,
         .offset = offsetof(struct mr_cli_settings, timeout_ms),
@@ -289,7 +295,8 @@ enum mr_status
 mr_cli_connect(struct mr_cli *cli, struct mr_err *err)
 {
     struct millrace_options options = {.endpoints = cli->settings.endpoint,
-        .default_timeout_ms = (int)cli->settings.timeout_ms};
+        .default_timeout_ms = (int)cli->settings.timeout_ms,
+        .seal_file = ""};
     struct millrace_error error;
     int timeout_ms = cli->settings.timeout_ms < CONNECT_MS ? (int)cli->settings.timeout_ms
                                                            : CONNECT_MS;
@@ -300,6 +307,8 @@ mr_cli_connect(struct mr_cli *cli, struct mr_err *err)
         return mr_err_set(err, MR_UNREACHABLE, "The broker cannot be reached.",
             "No endpoint is set, and no `millrace dev` runs from this folder.",
             "Start one with \"millrace dev\", or say --endpoint tcp://HOST:PORT.");
+    if (cli->submits)
+        options.seal_file = cli->settings.seal_file[0] ? cli->settings.seal_file : NULL;
     cli->mr = millrace_open(&options, &error);
     if (cli->mr && millrace_ready(cli->mr, timeout_ms, &error) == MILLRACE_OK)
         return MR_OK;

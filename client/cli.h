@@ -54,7 +54,7 @@ struct mr_cli_command {
 };
 
 struct mr_cli_settings {
-    const char *endpoint, *database, *output;
+    const char *endpoint, *database, *output, *seal_file;
     int64_t timeout_ms;
 };
 
@@ -68,6 +68,8 @@ struct mr_cli {
     struct millrace *mr; /* NULL: not connected */
     FILE *out, *err;
     bool is_json;
+    bool
+        submits; /* before it connects: arguments are to be sealed, if there is a keyring */
 };
 
 extern const struct mr_cli_command mr_cli_commands[]; /* ends with a row without a name */
@@ -178,6 +180,7 @@ int mr_cmd_operate_resume(struct mr_cli *cli);
 int mr_cmd_operate_cancel(struct mr_cli *cli);
 int mr_cmd_operate_explain(struct mr_cli *cli);
 int mr_cmd_operate_drain(struct mr_cli *cli);
+int mr_cmd_seal(struct mr_cli *cli);
 int mr_cmd_migrate(struct mr_cli *cli);
 int mr_cmd_audit(struct mr_cli *cli);
 int mr_cmd_config(struct mr_cli *cli);

@@ -108,6 +108,11 @@ static const struct mr_cli_option dev_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option seal_options[] = {
+    {"key", "ID", "the key that is meant"},
+    {NULL, NULL, NULL},
+};
+
 const struct mr_cli_command mr_cli_commands[] = {
     {"dev", "",
         "Everything on this machine: PostgreSQL, broker, worker. Ctrl-C stops all.",
@@ -154,6 +159,10 @@ const struct mr_cli_command mr_cli_commands[] = {
         "Let the broker accept and start no more jobs, until it is restarted; or let a "
         "worker end in order.",
         "millrace drain --worker host7:4711", drain_options, 0, 0, mr_cmd_operate_drain},
+    {"seal", "new|add|rotate|drop|show FILE",
+        "A keyring that seals payloads: made, a key added, the newest put first, one "
+        "dropped.",
+        "millrace seal new millrace.seal", seal_options, 2, 2, mr_cmd_seal},
     {"migrate", "", "Bring the tables of a database up to this version.",
         "millrace migrate --database 'host=db dbname=millrace'", migrate_options, 0, 0,
         mr_cmd_migrate},

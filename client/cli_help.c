@@ -75,6 +75,8 @@ mr_cli_completion(const struct mr_cli *cli, FILE *out)
             fputs("show sample ", out);
         if (strcmp(c->name, "completion") == 0)
             fputs("bash", out);
+        if (strcmp(c->name, "seal") == 0)
+            fputs("new add rotate drop show ", out);
         for (const struct mr_cli_option *o = c->options; o && o->name; o++)
             fprintf(out, "%s--%s", o == c->options ? "" : " ", o->name);
         fputs("' ;;\n", out);

@@ -308,6 +308,7 @@ mr_cmd_batch(struct mr_cli *cli)
     struct mr_err err = {.status = MR_OK};
     enum mr_status status = open_input(&batch, &err);
 
+    cli->submits = true;
     batch.until =
         mr_cli_option(cli, "no-wait") ? MILLRACE_UNTIL_DURABLE : MILLRACE_UNTIL_FINISHED;
     if (!status)

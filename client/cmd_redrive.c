@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "client/dead_query.h"
+#include "client/redrive_seal.h"
 #include "schemas/base/clock.h"
 
 /*
@@ -23,12 +24,14 @@ struct redrive {
     struct mr_cli *cli;
     struct millrace_id *ids; /* the latest deaths first, as they are listed */
     size_t count, room;
-    json_t *kinds;       /* name: how many */
-    json_t *first;       /* some rows, to be shown */
-    int64_t limit, rate; /* rate 0: none */
-    int64_t began_us;    /* monotonic */
-    size_t asked;        /* jobs of the messages sent so far */
-    size_t submitted, known, left_out;
+    json_t *kinds;                             /* name: how many */
+    json_t *first;                             /* some rows, to be shown */
+    int64_t limit, rate;                       /* rate 0: none */
+    int64_t began_us;                          /* monotonic */
+    size_t asked;                              /* jobs of the messages sent so far */
+    size_t submitted, known, left_out, sealed; /* sealed: and not redriven */
+    struct mr_seal_ring *ring;                 /* NULL: none, or not looked for yet */
+    bool has_looked;
     bool is_out_of_memory;
 };
 
@@ -213,9 +216,9 @@ chunk_of(const struct redrive *redrive, size_t left)
     return chunk < left ? chunk : left;
 }
 
-/* Those that did not fit into this message's transaction go to the end of the list. */
+/* It is redriven, or will never be. */
 static void
-take_verdict(struct redrive *redrive, json_t *row, size_t *end)
+count_verdict(struct redrive *redrive, json_t *row)
 {
     struct mr_cli *cli = redrive->cli;
     const char *verdict = json_string_value(json_object_get(row, "verdict"));
@@ -223,11 +226,6 @@ take_verdict(struct redrive *redrive, json_t *row, size_t *end)
 
     if (!verdict || !id)
         return;
-    if (strcmp(verdict, "later") == 0) {
-        (void)millrace_id_parse(id, &redrive->ids[(*end)++]);
-        redrive->asked--;
-        return;
-    }
     if (strcmp(verdict, "submitted") == 0)
         redrive->submitted++;
     else if (strcmp(verdict, "known") == 0)
@@ -239,6 +237,55 @@ take_verdict(struct redrive *redrive, json_t *row, size_t *end)
     else if (cli->word_count)
         fprintf(cli->out, "%s redriven as %s\n", id,
             json_string_value(json_object_get(row, "as")));
+}
+
+/* One that only who has the keys can redrive. Why not is said for the first of them. */
+static void
+take_sealed(struct redrive *redrive, const char *text)
+{
+    struct mr_cli *cli = redrive->cli;
+    enum mr_status status = MR_OK;
+    struct millrace_id id;
+    json_t *verdict = NULL;
+    struct mr_err err;
+
+    if (!redrive->has_looked)
+        status = mr_redrive_seal_ring(cli, &redrive->ring, &err);
+    redrive->has_looked = true;
+    if (!status && !redrive->ring)
+        status = mr_err_setf(&err, MR_DENIED, "A sealed job was not redriven.",
+            "Give the keyring with --seal-file, or submit it anew from where it came: "
+            "millrace submit --redrive-of ID.",
+            "The payload of %s opens under that id only, and there is no keyring here.",
+            text);
+    if (!status)
+        status = mr_cli_parse_id(text, &id, &err);
+    if (!status)
+        status = mr_redrive_seal_one(cli, redrive->ring, &id, &verdict, &err);
+    if (status && redrive->sealed++ == 0)
+        (void)mr_cli_fail(cli, &err);
+    if (verdict)
+        count_verdict(redrive, verdict);
+    json_decref(verdict);
+}
+
+/* Those that did not fit into this message's transaction go to the end of the list. */
+static void
+take_verdict(struct redrive *redrive, json_t *row, size_t *end)
+{
+    const char *verdict = json_string_value(json_object_get(row, "verdict"));
+    const char *id = json_string_value(json_object_get(row, "id"));
+
+    if (!verdict || !id)
+        return;
+    if (strcmp(verdict, "later") == 0) {
+        (void)millrace_id_parse(id, &redrive->ids[(*end)++]);
+        redrive->asked--;
+    } else if (strcmp(verdict, "sealed") == 0) {
+        take_sealed(redrive, id);
+    } else {
+        count_verdict(redrive, row);
+    }
 }
 
 /* The last `n` of ids[0..*end): the oldest deaths come first. */
@@ -284,11 +331,13 @@ submit_all(struct redrive *redrive)
             fprintf(cli->out, ", %zu had been before", redrive->known);
         if (redrive->left_out)
             fprintf(cli->out, ", %zu are not dead any more", redrive->left_out);
+        if (redrive->sealed)
+            fprintf(cli->out, ", %zu are sealed and were not", redrive->sealed);
         fprintf(cli->out, "%s\n",
             exit_code ? "; the rest was not: run it again, nothing is submitted twice"
                       : "");
     }
-    return exit_code;
+    return exit_code || !redrive->sealed ? exit_code : MR_CLI_DATA;
 }
 
 int
@@ -315,6 +364,7 @@ mr_cmd_redrive(struct mr_cli *cli)
     else if (!exit_code)
         print_plan(&redrive);
     free(redrive.ids);
+    mr_seal_ring_destroy(&redrive.ring);
     json_decref(redrive.kinds);
     json_decref(redrive.first);
     json_decref(args);

@@ -183,6 +183,7 @@ mr_cmd_submit(struct mr_cli *cli)
     int exit_code;
 
     mr_wr_init(&wr, MR_PAYLOAD_BYTES_MAX);
+    cli->submits = true;
     if (read_job(cli, &job, &wr, &err) || mr_cli_connect(cli, &err))
         exit_code = mr_cli_fail(cli, &err);
     else

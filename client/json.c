@@ -8,6 +8,7 @@
 
 #include "schemas/base/uuid.h"
 #include "schemas/wire/limits.h"
+#include "schemas/wire/seal.h"
 
 #define BIN_KEY "$bin"
 
@@ -248,7 +249,7 @@ is_body(struct mr_span key)
 static json_t *
 readable_bin(struct mr_span key, struct mr_span bytes)
 {
-    char text[MR_UUID_TEXT_MAX];
+    char text[MR_UUID_TEXT_MAX], key_id[MR_SEAL_ID_TEXT];
     struct mr_uuid id;
     json_t *inner = NULL;
 
@@ -258,6 +259,8 @@ readable_bin(struct mr_span key, struct mr_span bytes)
     }
     if (is_body(key) && bytes.n == 0)
         return json_null();
+    if (is_body(key) && mr_seal_key_of(bytes, key_id))
+        return json_pack("{s:s}", "sealed", key_id);
     if (is_body(key))
         inner = mr_json_unpack(bytes);
     return inner ? inner : mr_json_bin(bytes);

@@ -120,7 +120,8 @@ millrace_open(const struct millrace_options *options, struct millrace_error *err
         options->outstanding_max ? options->outstanding_max : OUTSTANDING_DEFAULT;
     set_name(mr, options->name);
     if (split_endpoints(mr, endpoints ? endpoints : ENDPOINT_DEFAULT, error) ||
-        check_endpoints(mr, error) || start(mr, error)) {
+        check_endpoints(mr, error) || mr_lib_seal_open(mr, options, error) ||
+        start(mr, error)) {
         millrace_close(mr);
         return NULL;
     }
@@ -162,6 +163,7 @@ millrace_close(struct millrace *mr)
     mr_mailbox_destroy(&mr->inbox);
     for (unsigned i = 0; i < mr->endpoint_count; i++)
         free(mr->endpoints[i]);
+    mr_seal_ring_destroy(&mr->ring);
     free(mr);
 }
 

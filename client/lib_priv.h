@@ -18,6 +18,7 @@
 #include "schemas/base/status.h"
 #include "schemas/base/uuid.h"
 #include "schemas/wire/msg.h"
+#include "schemas/wire/seal.h"
 
 #define MR_LIB_ENDPOINTS_MAX 16
 #define MR_LIB_TEXT_MAX 512
@@ -162,6 +163,7 @@ struct millrace {
     /* Twice the number of jobs that were given to the thread; odd while it could not send
      * another one, and need not be woken for it. */
     _Atomic uint32_t gate;
+    struct mr_seal_ring *ring; /* NULL: nothing is sealed */
 };
 
 /* lib_request.c: both threads. New ones are NULL if memory is out. */
@@ -186,6 +188,17 @@ void mr_lib_request_give(struct millrace *mr, struct mr_lib_req *req);
 void mr_lib_request_await(struct mr_lib_req *req);
 int mr_lib_error(
     struct millrace_error *error, int code, const char *what, const char *why);
+
+/* lib_seal.c. Open: the ring that the options name, if they do. */
+int mr_lib_seal_open(struct millrace *mr, const struct millrace_options *options,
+    struct millrace_error *error);
+/* Whether arguments of so many bytes can be sent. */
+bool mr_lib_seal_fits(const struct millrace *mr, size_t args_bytes);
+/* With a ring: the row's payload sealed into `room`, mr_seal_bytes() large. */
+void mr_lib_seal_row(const struct millrace *mr, struct mr_job_new *row, uint8_t *room);
+/* The broker has the job with another payload: seal it with the next key, with which it may have been
+ * submitted first. False: there is none. */
+bool mr_lib_seal_again(const struct millrace *mr, const struct mr_lib_unit *unit);
 
 /* lib_link.c: the thread. `argument` is the handle. */
 void mr_lib_link_run(void *argument);

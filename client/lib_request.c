@@ -160,9 +160,10 @@ row_of(const struct millrace_job *job)
 }
 
 static size_t
-room_of(const struct mr_job_new *row)
+room_of(const struct millrace *mr, const struct mr_job_new *row)
 {
-    return JOB_BYTES + row->kind.n + row->lane.n + row->trace.n + row->payload.n;
+    return JOB_BYTES + row->kind.n + row->lane.n + row->trace.n + row->payload.n +
+           (mr->ring ? MR_SEAL_BYTES_MORE : 0);
 }
 
 static bool
@@ -199,17 +200,18 @@ flaw_of(const struct millrace_job *job, const struct mr_job_new *row)
 }
 
 static int
-check_job(const struct millrace_job *job, const struct mr_job_new *row,
-    struct millrace_error *error)
+check_job(const struct millrace *mr, const struct millrace_job *job,
+    const struct mr_job_new *row, struct millrace_error *error)
 {
     static const char what[] = "The job was not submitted.";
     const char *flaw = flaw_of(job, row);
 
     if (flaw)
         return mr_lib_error(error, MILLRACE_BAD_ARGUMENT, what, flaw);
-    if (job->args_bytes > MR_PAYLOAD_BYTES_MAX)
-        return mr_lib_error(
-            error, MILLRACE_TOO_BIG, what, "The arguments are larger than 1 MiB.");
+    if (!mr_lib_seal_fits(mr, job->args_bytes))
+        return mr_lib_error(error, MILLRACE_TOO_BIG, what,
+            mr->ring ? "The arguments are larger than 1 MiB when they are sealed."
+                     : "The arguments are larger than 1 MiB.");
     if (job->args_bytes && mr_pack_scan(row->payload, MR_PAYLOAD_DEPTH_MAX))
         return mr_lib_error(error, MILLRACE_MALFORMED, what,
             "The arguments are not one msgpack value, or nested more than 32 deep.");
@@ -227,17 +229,18 @@ is_same_queue(const struct millrace_job *a, const struct millrace_job *b)
 /* How many of them go into one request, of which the first is good and counted in *room: of the
  * same queue, and not more than fits. A bad one among them begins the next request, and is refused alone. */
 static size_t
-slice_of(const struct millrace_job *jobs, size_t count, size_t *room)
+slice_of(const struct millrace *mr, const struct millrace_job *jobs, size_t count,
+    size_t *room)
 {
     size_t n = 1;
 
     for (; n < count && n < MR_JOBS_PER_MESSAGE_MAX; n++) {
         struct mr_job_new row = row_of(&jobs[n]);
 
-        if (*room + room_of(&row) > SLICE_BYTES_MAX ||
-            !is_same_queue(&jobs[n], &jobs[0]) || check_job(&jobs[n], &row, NULL))
+        if (*room + room_of(mr, &row) > SLICE_BYTES_MAX ||
+            !is_same_queue(&jobs[n], &jobs[0]) || check_job(mr, &jobs[n], &row, NULL))
             break;
-        *room += room_of(&row);
+        *room += room_of(mr, &row);
     }
     return n;
 }
@@ -253,10 +256,21 @@ init_waiter(const struct millrace *mr, struct mr_lib_req *req, uint32_t i,
     waiter->hash = mr_hash(mr->hash_key, mr_span(id->b, sizeof id->b));
 }
 
-/* Everything is large enough for them. */
+/* Room to seal the largest of them in; `count` at least 1. */
+static uint8_t *
+room_to_seal(const struct millrace_job *jobs, uint32_t count)
+{
+    size_t most = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        most = jobs[i].args_bytes > most ? jobs[i].args_bytes : most;
+    return malloc(mr_seal_bytes(most));
+}
+
+/* Everything is large enough for them; `sealed` for one payload, NULL: they are sent as they are. */
 static void
-encode(struct mr_lib_req *req, const struct millrace_job *jobs, uint8_t *tail,
-    size_t tail_bytes)
+encode(const struct millrace *mr, struct mr_lib_req *req, const struct millrace_job *jobs,
+    uint8_t *tail, size_t tail_bytes, uint8_t *sealed)
 {
     struct mr_wr wr;
 
@@ -265,6 +279,8 @@ encode(struct mr_lib_req *req, const struct millrace_job *jobs, uint8_t *tail,
         struct mr_job_new row = row_of(&jobs[i]);
         size_t at = wr.n;
 
+        if (sealed)
+            mr_lib_seal_row(mr, &row, sealed);
         mr_put_submit_job(&wr, &row);
         req->units[i] =
             (struct mr_lib_unit){.req = req, .job = mr_span(tail + at, wr.n - at)};
@@ -284,26 +300,31 @@ mr_lib_request_submit(const struct millrace *mr, const struct millrace_job *jobs
     struct mr_lib_req **out, struct millrace_error *error)
 {
     struct mr_job_new first = row_of(&jobs[0]);
-    int code = check_job(&jobs[0], &first, error);
+    int code = check_job(mr, &jobs[0], &first, error);
     struct mr_lib_req *req;
-    uint8_t *tail;
+    uint8_t *tail, *sealed;
     size_t room, n;
 
     *out = NULL;
     *taken = 1;
     if (code)
         return code;
-    room = room_of(&first) + first.queue.n;
-    n = slice_of(jobs, count, &room);
+    room = room_of(mr, &first) + first.queue.n;
+    n = slice_of(mr, jobs, count, &room);
     req =
         new_request(mr, MR_LIB_SUBMIT, timeout_ms, n, with_waiters ? n : 0, room, &tail);
-    if (!req)
+    sealed = mr->ring ? room_to_seal(jobs, (uint32_t)n) : NULL;
+    if (!req || (mr->ring && !sealed)) {
+        mr_lib_request_free(req);
+        free(sealed);
         return mr_lib_error(
             error, MILLRACE_NO_MEMORY, "The job was not submitted.", "No memory.");
+    }
     req->unit_count = req->units_left = (uint32_t)n;
     req->waiter_count = with_waiters ? (uint32_t)n : 0;
     memcpy(req->id.b, jobs[0].id.b, sizeof req->id.b);
-    encode(req, jobs, tail, room);
+    encode(mr, req, jobs, tail, room, sealed);
+    free(sealed);
     for (uint32_t i = 0; i < req->waiter_count; i++)
         init_waiter(mr, req, i, &jobs[i].id);
     *taken = n;

@@ -291,10 +291,10 @@ pause_sending(struct mr_lib_link *link, int64_t now_us, uint32_t hint_ms)
     link->resume_us = now_us + wait_us;
 }
 
-/* False if the ACK does not fit what it answers. */
+/* False if the ACK does not fit what it answers. *again: those that are sealed anew. */
 static bool
 read_verdicts(struct mr_lib_link *link, struct mr_ack *ack, struct mr_lib_flight *flight,
-    uint32_t *busy)
+    uint32_t *busy, uint32_t *again)
 {
     while (ack->verdicts > 0) {
         struct mr_verdict verdict;
@@ -310,7 +310,10 @@ read_verdicts(struct mr_lib_link *link, struct mr_ack *ack, struct mr_lib_flight
         if (!unit)
             continue;
         unit->code = (int)verdict.code;
-        if (!is_durable(unit->code))
+        if (unit->code == MR_CONFLICT && mr_lib_seal_again(link->mr, unit)) {
+            unit->code = MR_BUSY; /* so it is sent again */
+            ++*again;
+        } else if (!is_durable(unit->code))
             mr_lib_request_say(unit->req, verdict.text);
     }
     return ack->count == flight->count;
@@ -334,11 +337,11 @@ mr_lib_submit_on_ack(struct mr_lib_link *link, const struct mr_msg *msg, int64_t
     struct mr_lib_flight *flight = take_flight(link, msg->corr);
     struct mr_ack ack = {.count = 0};
     bool is_lost = false;
-    uint32_t busy = 0;
+    uint32_t busy = 0, again = 0;
 
     if (!flight)
         return;
-    if (mr_get_ack(msg, &ack) || !read_verdicts(link, &ack, flight, &busy)) {
+    if (mr_get_ack(msg, &ack) || !read_verdicts(link, &ack, flight, &busy, &again)) {
         lose(flight);
         is_lost = true;
         link->fall = MR_MALFORMED;
@@ -347,7 +350,7 @@ mr_lib_submit_on_ack(struct mr_lib_link *link, const struct mr_msg *msg, int64_t
         link->busy_in_a_row = 0; /* full, but it goes on */
     if (busy)
         pause_sending(link, now_us, ack.retry_after_ms);
-    land(link, flight, busy || is_lost);
+    land(link, flight, busy || again || is_lost);
 }
 
 bool

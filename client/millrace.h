@@ -20,7 +20,7 @@
  * Timeouts are in milliseconds: MILLRACE_FOREVER for no limit, 0 for the handle's default.
  * Times are microseconds since 1970-01-01 UTC. Names are at most 64 bytes of printable ASCII
  * without spaces. Arguments and results are msgpack, at most 1 MiB; the broker does not look
- * into them.
+ * into them, and with a keyring (seal_file) nobody but the worker that runs the job can.
  */
 #ifndef MILLRACE_H
 #define MILLRACE_H
@@ -57,6 +57,7 @@ enum millrace_code {
     MILLRACE_WRONG_VERSION = 305, /* protocol or schema */
     MILLRACE_NO_METHOD = 306,
     MILLRACE_BAD_ARGUMENT = 308,
+    MILLRACE_BAD_SETTING = 309, /* a file that the options name cannot be used */
     MILLRACE_NO_KIND = 310,
     MILLRACE_NOT_FOUND = 311,
 
@@ -100,10 +101,18 @@ struct millrace_options {
     const char *name;         /* shown to operators; NULL: host:pid */
     int default_timeout_ms;   /* what 0 means in calls; 0: 30,000 */
     uint32_t outstanding_max; /* started and not taken with millrace_poll; 0: 65,536 */
+    /* A keyring (`millrace seal new FILE`, mode 0600): the arguments of every job that this handle
+     * submits are sealed with its first key before they leave the process, bound to the job's id and
+     * kind. 55 bytes more count against the 1 MiB. The same job seals to the same bytes, also with an
+     * older key of the ring, so that submitting again stays safe while keys are rotated. Results and
+     * errors are not sealed. For jobs that are not to be sealed open another handle. NULL: the
+     * variable MILLRACE_SEAL_FILE, else millrace.seal in $CREDENTIALS_DIRECTORY if it is there, else
+     * nothing is sealed; "": nothing is sealed. */
+    const char *seal_file;
 };
 
 /* Connects in the background: this does not wait for a broker. `options` may be NULL; nothing
- * in it is kept. NULL and `error` on failure (BAD_ARGUMENT, NO_MEMORY). */
+ * in it is kept. NULL and `error` on failure (BAD_ARGUMENT, BAD_SETTING, NO_MEMORY). */
 MILLRACE_API struct millrace *millrace_open(
     const struct millrace_options *options, struct millrace_error *error);
 

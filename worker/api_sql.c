@@ -6,6 +6,7 @@
 
 #include "schemas/base/clock.h"
 #include "schemas/base/mutant.h"
+#include "schemas/wire/seal.h"
 #include "worker/run.h"
 
 struct millrace_rows *
@@ -175,6 +176,28 @@ mistake_in(const struct millrace_job *job, const char *label,
     return NULL;
 }
 
+/* Into the job's arena. */
+static enum mr_status
+seal(struct millrace_job *job, const char *label, struct mr_job_new *new_job,
+    struct mr_err *err)
+{
+    struct mr_seal_ask ask = {.note.type = MR_NOTE_SEAL,
+        .label = mr_span_str(label),
+        .kind = new_job->kind,
+        .plain = new_job->payload};
+    enum mr_status status;
+
+    ask.out = mr_arena_alloc(job->arena, mr_seal_bytes(ask.plain.n));
+    status = ask.out ? job->conf.seal(job->conf.context, &ask) : MR_NO_MEMORY;
+    new_job->payload = mr_span(ask.out, mr_seal_bytes(ask.plain.n));
+    if (status == MR_OK)
+        return MR_OK;
+    return mr_err_set(err, status, "a follow-up job was refused",
+        status == MR_TOO_BIG ? "its payload is larger than 1 MiB when it is sealed"
+                             : "its payload could not be sealed",
+        NULL);
+}
+
 /* Mutant: in a transaction of its own. */
 static enum mr_status
 put_apart(struct millrace_job *job, const struct mr_job_new *new_job, struct mr_err *err)
@@ -218,9 +241,11 @@ millrace_submit(struct millrace_job *job, const char *label,
     }
     if (!may_queue(job))
         return false;
-    status = MR_MUTANT(child_apart)
-                 ? put_apart(job, &new_job, &err)
-                 : mr_tx_queue_inbox(job->tx, &new_job, mr_span_str(job->id), &err);
+    status = job->conf.seal ? seal(job, label, &new_job, &err) : MR_OK;
+    if (status == MR_OK)
+        status = MR_MUTANT(child_apart)
+                     ? put_apart(job, &new_job, &err)
+                     : mr_tx_queue_inbox(job->tx, &new_job, mr_span_str(job->id), &err);
     if (!queued(job, status, &err))
         return false;
     job->attempt->rings = true;

@@ -7,6 +7,7 @@
 
 #include "schemas/base/clock.h"
 #include "schemas/wire/limits.h"
+#include "schemas/wire/seal.h"
 
 #define KEPT_BYTES_MAX 65536u /* memory that a free one may keep */
 
@@ -33,6 +34,8 @@ mr_attempt_destroy(struct mr_attempt **attempt)
 
     if (!gone)
         return;
+    if (gone->is_opened)
+        mr_seal_wipe((uint8_t *)(uintptr_t)gone->payload.p, gone->payload.n);
     free(atomic_load(&gone->progress));
     mr_wr_fini(&gone->text);
     mr_wr_fini(&gone->body);
@@ -76,6 +79,7 @@ mr_attempt_set(struct mr_attempt *attempt, const struct mr_job_sent *sent,
     attempt->timeout_ms = sent->timeout_ms;
     attempt->serial = serial;
     attempt->is_isolated = attempt->is_alone = attempt->comes_back = false;
+    attempt->is_opened = false;
     attempt->done = (struct mr_done){.id = sent->id, .attempt = sent->attempt};
     return MR_OK;
 }
@@ -91,6 +95,9 @@ shrink(struct mr_wr *wr)
 void
 mr_attempt_reset(struct mr_attempt *attempt)
 {
+    if (attempt->is_opened)
+        mr_seal_wipe((uint8_t *)(uintptr_t)attempt->payload.p, attempt->payload.n);
+    attempt->is_opened = false;
     shrink(&attempt->text);
     shrink(&attempt->body);
     if (attempt->room > KEPT_BYTES_MAX) {

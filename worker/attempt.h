@@ -75,6 +75,7 @@ struct mr_attempt {
     bool is_isolated; /* it runs in a child process */
     bool is_alone;    /* in no group: it was in one that came to nothing */
     bool comes_back;  /* from its executor, to be run again */
+    bool is_opened;   /* the payload was sealed; what lies there now is to be wiped */
 
     /* Shared. */
     _Atomic int stop;       /* enum mr_stop; set by the session, the first one stays */

@@ -18,6 +18,7 @@
 #include "schemas/base/log.h"
 #include "worker/child_wire.h"
 #include "worker/isolate.h"
+#include "worker/opener.h"
 
 #define NEVER_US INT64_MAX
 #define LOOK_MS 250 /* where nobody rings */
@@ -105,7 +106,8 @@ say_start(struct mr_child *child)
         .db_name = child->conf.db_name,
         .worker = child->conf.worker,
         .loads = child->conf.loads,
-        .settings = *child->conf.settings};
+        .settings = *child->conf.settings,
+        .seals = child->conf.opener && child->conf.opener->ring};
 
     mr_child_put_start(&child->out, child->in.key, &start);
 }
@@ -243,6 +245,27 @@ hear_outcome(struct mr_child *child, struct mr_rd *rd)
     return true;
 }
 
+/* For no other job than a follow-up of the one that it runs: the id is made here. */
+static bool
+hear_seal(struct mr_child *child, struct mr_rd *rd)
+{
+    struct mr_seal_ask ask = {.status = MR_NO_MEMORY};
+    struct mr_span sealed = MR_SPAN_NONE;
+    uint64_t serial;
+
+    if (mr_child_get_seal(rd, &serial, &ask) || !is_of_attempt(child, serial))
+        return false;
+    ask.out = malloc(mr_seal_bytes(ask.plain.n));
+    if (ask.out)
+        ask.status = mr_opener_seal(child->conf.opener, child->attempt->id, &ask);
+    if (ask.status == MR_OK)
+        sealed = mr_span(ask.out, mr_seal_bytes(ask.plain.n));
+    mr_child_put_text(&child->out, child->in.key, MR_CHILD_SEALED, serial,
+        (uint64_t)ask.status, sealed);
+    free(ask.out);
+    return true;
+}
+
 /* False: it is not to be understood. */
 static bool
 hear(struct mr_child *child)
@@ -253,7 +276,8 @@ hear(struct mr_child *child)
         [MR_CHILD_HANDLED] = hear_handled,
         [MR_CHILD_PROGRESS] = hear_progress,
         [MR_CHILD_OUTCOME] = hear_outcome,
-        [MR_CHILD_BYE] = NULL,
+        [MR_CHILD_SEAL] = hear_seal,
+        [MR_CHILD_LAST] = NULL,
     };
     enum mr_child_word word;
     struct mr_rd rd;

@@ -17,6 +17,8 @@
 #include "worker/run.h"
 #include "worker/settings.h"
 
+struct mr_opener;
+
 /* The first argument by which millrace-worker knows that it is one. */
 #define MR_CHILD_ARGUMENT "--isolated-child"
 #define MR_CHILD_FD 3 /* where it finds its end of the socket pair */
@@ -27,6 +29,8 @@ struct mr_child_conf {
     const char *program; /* millrace-worker; all is borrowed */
     const struct mr_settings *settings;
     const char *loads, *db_name;
+    const struct mr_opener
+        *opener; /* seals what it asks for; NULL or without a ring: nothing */
 
     /* Of the executor. */
     struct mr_span worker; /* name for people */

@@ -112,7 +112,7 @@ mr_frames_next(struct mr_frames *frames, enum mr_child_word *word, struct mr_rd 
     *rd = mr_rd_open(body);
     if (mr_rd_array(rd, UINT16_MAX) == 0)
         return MR_MALFORMED;
-    *word = (enum mr_child_word)mr_rd_uint(rd, MR_CHILD_BYE);
+    *word = (enum mr_child_word)mr_rd_uint(rd, MR_CHILD_LAST);
     return rd->status ? MR_MALFORMED : MR_OK;
 }
 
@@ -151,7 +151,7 @@ put_setting(
 void
 mr_child_put_start(struct mr_wr *wr, uint64_t key, const struct mr_child_start *start)
 {
-    size_t mark = mr_frame_open(wr, key, MR_CHILD_START, 5);
+    size_t mark = mr_frame_open(wr, key, MR_CHILD_START, 6);
 
     mr_wr_uint(wr, start->number);
     put_bytes(wr, start->db_name);
@@ -160,6 +160,7 @@ mr_child_put_start(struct mr_wr *wr, uint64_t key, const struct mr_child_start *
     mr_wr_array(wr, count_rows());
     for (const struct mr_conf_row *row = mr_settings_rows; row->name; row++)
         put_setting(wr, row, &start->settings);
+    mr_wr_bool(wr, start->seals);
     mr_frame_close(wr, mark);
 }
 
@@ -198,6 +199,7 @@ mr_child_get_start(struct mr_rd *rd, struct mr_arena *arena, struct mr_child_sta
         return MR_MALFORMED;
     for (const struct mr_conf_row *row = mr_settings_rows; row->name; row++)
         get_setting(rd, arena, row, &out->settings);
+    out->seals = mr_rd_bool(rd);
     return rd->status;
 }
 
@@ -299,6 +301,31 @@ mr_child_get_outcome(struct mr_rd *rd, struct mr_attempt *attempt, struct mr_spa
     mr_attempt_report(attempt, report, text);
     done->outcome = report == MR_WAS_FINISHED ? outcome : (enum mr_outcome)0;
     return MR_OK;
+}
+
+/* ---- SEAL -------------------------------------------------------------------------------------- */
+
+void
+mr_child_put_seal(
+    struct mr_wr *wr, uint64_t key, uint64_t serial, const struct mr_seal_ask *ask)
+{
+    size_t mark = mr_frame_open(wr, key, MR_CHILD_SEAL, 4);
+
+    mr_wr_uint(wr, serial);
+    mr_wr_bin(wr, ask->label);
+    mr_wr_bin(wr, ask->kind);
+    mr_wr_bin(wr, ask->plain);
+    mr_frame_close(wr, mark);
+}
+
+enum mr_status
+mr_child_get_seal(struct mr_rd *rd, uint64_t *serial, struct mr_seal_ask *ask)
+{
+    *serial = mr_rd_uint(rd, UINT64_MAX);
+    ask->label = mr_rd_bin(rd, MR_FRAME_BYTES_MAX);
+    ask->kind = mr_rd_bin(rd, MR_NAME_BYTES_MAX);
+    ask->plain = mr_rd_bin(rd, MR_PAYLOAD_BYTES_MAX);
+    return rd->status;
 }
 
 /* ---- the others -------------------------------------------------------------------------------- */

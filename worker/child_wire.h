@@ -5,9 +5,11 @@
  *
  *     worker -> child   START    settings, names          ATTEMPT  run this
  *                       STOP     it has to stop           BYE      end in order
+ *                       SEALED   the answer to SEAL
  *     child -> worker   READY    kinds are prepared       REFUSED  they cannot be
  *                       HANDLED  the handler is through, or runs once more
  *                       PROGRESS                          OUTCOME  of the attempt
+ *                       SEAL     a follow-up job of it: the worker has the keys
  *
  * One thread per struct.
  */
@@ -40,6 +42,9 @@ enum mr_child_word {
     MR_CHILD_PROGRESS,
     MR_CHILD_OUTCOME,
     MR_CHILD_BYE,
+    MR_CHILD_SEAL,
+    MR_CHILD_SEALED,
+    MR_CHILD_LAST = MR_CHILD_SEALED,
 };
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -73,6 +78,7 @@ struct mr_child_start {
     struct mr_span worker; /* likewise */
     const char *loads;     /* shared objects, by commas */
     struct mr_settings settings;
+    bool seals; /* follow-up jobs are sealed: ask for it */
 };
 
 void mr_child_put_start(
@@ -93,6 +99,12 @@ void mr_child_put_outcome(struct mr_wr *wr, uint64_t key,
 /* Into the attempt whose outcome it is; MR_MALFORMED if it is another's, or none. */
 enum mr_status mr_child_get_outcome(struct mr_rd *rd, struct mr_attempt *attempt,
     struct mr_span worker, enum mr_run_end *end, bool *is_spent) MR_MUST_CHECK;
+
+/* A follow-up job of the attempt with this number, to be sealed. Spans point into the frame. */
+void mr_child_put_seal(
+    struct mr_wr *wr, uint64_t key, uint64_t serial, const struct mr_seal_ask *ask);
+enum mr_status mr_child_get_seal(
+    struct mr_rd *rd, uint64_t *serial, struct mr_seal_ask *ask) MR_MUST_CHECK;
 
 /* A word with at most three fields: numbers, or a text in the place of the last. */
 void mr_child_put_words(

@@ -25,9 +25,10 @@ struct mr_executor {
     struct mr_note nudge;
     atomic_bool is_nudged; /* the nudge is under way */
     bool is_stopping;      /* own thread */
+    bool is_sealed;        /* own thread: what was asked for is there */
 };
 
-/* While a batch is in hand nothing else comes but STOP, WAKE and NUDGE. True: WAKE came. */
+/* While a batch is in hand nothing else comes but STOP, WAKE, NUDGE and SEAL. True: WAKE came. */
 static bool
 take_control(struct mr_executor *executor)
 {
@@ -39,6 +40,8 @@ take_control(struct mr_executor *executor)
             executor->is_stopping = true;
         else if (note->type == MR_NOTE_NUDGE)
             atomic_store(&executor->is_nudged, false);
+        else if (note->type == MR_NOTE_SEAL)
+            executor->is_sealed = true;
         else
             was_woken = note->type == MR_NOTE_WAKE;
     }
@@ -88,6 +91,22 @@ tell_news(void *context)
         executor->conf.on_news(executor->conf.context);
 }
 
+static enum mr_status
+seal(void *context, struct mr_seal_ask *ask)
+{
+    struct mr_executor *executor = context;
+
+    if (executor->conf.opener)
+        return mr_opener_seal(executor->conf.opener, executor->job->attempt->id, ask);
+    executor->is_sealed = false;
+    executor->conf.ask_to_seal(executor->conf.context, ask);
+    while (!executor->is_sealed) {
+        mr_mailbox_wait(executor->box, -1);
+        (void)take_control(executor);
+    }
+    return ask->status;
+}
+
 static void
 pass_on(struct mr_executor *executor, struct mr_attempt *attempt, enum mr_run_end end)
 {
@@ -101,9 +120,21 @@ pass_on(struct mr_executor *executor, struct mr_attempt *attempt, enum mr_run_en
     }
 }
 
+/* False: it is over. */
+static bool
+is_open(struct mr_executor *executor, struct mr_attempt *attempt)
+{
+    if (mr_opener_open(executor->conf.opener, attempt))
+        return true;
+    pass_on(executor, attempt, MR_RUN_OVER);
+    return false;
+}
+
 static void
 run_attempt(struct mr_executor *executor, struct mr_attempt *attempt)
 {
+    if (!is_open(executor, attempt))
+        return;
     if (!attempt->is_isolated) {
         pass_on(executor, attempt, mr_run_attempt(executor->job, attempt));
         return;
@@ -120,14 +151,17 @@ run_group(struct mr_executor *executor, struct mr_batch *batch, uint32_t at)
     const struct millrace_kind *kind = batch->items[at].group;
     struct mr_attempt *attempts[MR_GROUP_MAX] = {batch->items[at].attempt};
     enum mr_run_end ends[MR_GROUP_MAX];
-    uint32_t count = 1, next = at + 1;
+    uint32_t count = is_open(executor, attempts[0]), next = at + 1;
 
     while (next < batch->count && count < kind->group_max &&
            batch->items[next].group == kind) {
-        if (mr_batch_claim(&batch->items[next], mr_clock_mono_us()))
+        if (mr_batch_claim(&batch->items[next], mr_clock_mono_us()) &&
+            is_open(executor, batch->items[next].attempt))
             attempts[count++] = batch->items[next].attempt;
         next++;
     }
+    if (count == 0)
+        return next;
     if (count == 1) {
         run_attempt(executor, attempts[0]);
         return next;
@@ -240,6 +274,8 @@ mr_executor_new(struct mr_executor **out, const struct mr_executor_conf *conf)
         .pause = pause_for,
         .await_cancel = await_cancel,
         .on_news = tell_news};
+    if (conf->ask_to_seal || (conf->opener && conf->opener->ring))
+        run_conf.seal = seal;
     if (mr_run_new(&executor->job, &run_conf) || new_child(executor))
         goto fail;
     executor->actor = zactor_new(run, executor);
@@ -263,6 +299,12 @@ mr_executor_nudge(struct mr_executor *executor)
 {
     if (!atomic_exchange(&executor->is_nudged, true))
         mr_note_give(executor->box, &executor->nudge);
+}
+
+void
+mr_executor_sealed(struct mr_executor *executor, struct mr_seal_ask *ask)
+{
+    mr_note_give(executor->box, &ask->note);
 }
 
 void

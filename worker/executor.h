@@ -15,6 +15,7 @@
 #include "worker/batch.h"
 #include "worker/canceller.h"
 #include "worker/child.h"
+#include "worker/opener.h"
 
 struct mr_executor;
 
@@ -23,11 +24,15 @@ struct mr_executor_conf {
     const char *conninfo, *db_name; /* borrowed, as is everything here */
     struct mr_span worker;          /* name for people */
     struct mr_mailbox *session, *committer;
+    const struct mr_opener *opener; /* NULL: payloads are open already */
     const struct mr_child_conf
         *child; /* all but what is the executor's; NULL: nothing is isolated */
     void *context;
     void (*on_start)(void *context); /* own thread, first of all; may be NULL */
     void (*on_news)(void *context);  /* own thread: as in struct mr_run_conf */
+    /* Own thread, without an opener: somebody else seals it and says mr_executor_sealed. NULL:
+     * follow-up jobs are not sealed. */
+    void (*ask_to_seal)(void *context, struct mr_seal_ask *ask);
 };
 
 /* MR_NOTE_IDLE carries this. */
@@ -44,6 +49,9 @@ void mr_executor_start(struct mr_executor *executor, struct mr_batch *batch);
 
 /* An attempt that it runs in its child has to stop: attempt->stop says why. Session's thread. */
 void mr_executor_nudge(struct mr_executor *executor);
+
+/* The answer to ask_to_seal is there. */
+void mr_executor_sealed(struct mr_executor *executor, struct mr_seal_ask *ask);
 
 /* Tell it to end when it is through with what it has. Once. */
 void mr_executor_stop(struct mr_executor *executor);

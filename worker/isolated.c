@@ -44,6 +44,7 @@ struct isolated {
     struct mr_batch batch; /* of the one attempt */
     struct mr_attempt *attempt;
     bool is_running, is_handled, is_over;
+    struct mr_seal_ask *ask; /* of the executor, which waits for it */
     int statm;
     int64_t data_bytes; /* at the start */
     struct rlimit limit;
@@ -224,6 +225,38 @@ tell_news(struct isolated *isolated, int64_t now)
 }
 
 static void
+ask_to_seal(void *context, struct mr_seal_ask *ask)
+{
+    struct isolated *isolated = context;
+
+    mr_note_give(isolated->box, &ask->note);
+}
+
+static void
+answer_ask(struct isolated *isolated, enum mr_status status)
+{
+    struct mr_seal_ask *ask = isolated->ask;
+
+    isolated->ask = NULL;
+    ask->status = status;
+    mr_executor_sealed(isolated->executor, ask);
+}
+
+/* The worker has the keys. */
+static void
+pass_on_ask(struct isolated *isolated, struct mr_seal_ask *ask)
+{
+    isolated->ask = ask;
+    mr_child_put_seal(&isolated->out, isolated->in.key, isolated->attempt->serial, ask);
+    if (isolated->out.status == MR_OK) {
+        send_out(isolated);
+        return;
+    }
+    mr_wr_reset(&isolated->out);
+    answer_ask(isolated, MR_NO_MEMORY);
+}
+
+static void
 take_notes(struct isolated *isolated)
 {
     struct mr_note *note;
@@ -232,6 +265,8 @@ take_notes(struct isolated *isolated)
     while ((note = mr_note_take(isolated->box))) {
         if (note == &isolated->news)
             isolated->news_us = isolated->next_news_us;
+        else if (note->type == MR_NOTE_SEAL)
+            pass_on_ask(isolated, (struct mr_seal_ask *)(void *)note);
         else if (note->type == MR_NOTE_IDLE) /* the attempt came before, here or there */
             say_outcome(
                 isolated, mr_note_take(isolated->store) ? MR_RUN_TO_STORE : MR_RUN_OVER);
@@ -290,6 +325,23 @@ hear_stop(struct isolated *isolated, struct mr_rd *rd)
 }
 
 static bool
+hear_sealed(struct isolated *isolated, struct mr_rd *rd)
+{
+    const struct mr_seal_ask *ask = isolated->ask;
+    uint64_t serial = mr_rd_uint(rd, UINT64_MAX);
+    enum mr_status status = (enum mr_status)mr_rd_uint(rd, UINT16_MAX);
+    struct mr_span sealed = mr_rd_bin(rd, MR_FRAME_BYTES_MAX);
+
+    if (!ask || serial != isolated->attempt->serial || rd->status ||
+        (status == MR_OK && sealed.n != mr_seal_bytes(ask->plain.n)))
+        return false;
+    if (status == MR_OK)
+        memcpy(ask->out, sealed.p, sealed.n);
+    answer_ask(isolated, status);
+    return true;
+}
+
+static bool
 hear_bye(struct isolated *isolated, struct mr_rd *rd)
 {
     (void)rd;
@@ -304,6 +356,7 @@ hear(struct isolated *isolated)
         [MR_CHILD_ATTEMPT] = hear_attempt,
         [MR_CHILD_STOP] = hear_stop,
         [MR_CHILD_BYE] = hear_bye,
+        [MR_CHILD_SEALED] = hear_sealed,
     };
     enum mr_child_word word;
     struct mr_rd rd;
@@ -414,6 +467,8 @@ open_parts(struct isolated *isolated)
     if (!isolated->attempt || mr_mailbox_new(&isolated->box) ||
         mr_mailbox_new(&isolated->store) || mr_canceller_new(&isolated->canceller))
         return MR_NO_MEMORY;
+    if (isolated->start.seals)
+        conf.ask_to_seal = ask_to_seal;
     conf.session = isolated->box;
     conf.committer = isolated->store;
     return mr_executor_new(&isolated->executor, &conf);

@@ -396,6 +396,7 @@ open_parts(struct mr_link *link)
         .conninfo = settings->database,
         .db_name = mr_db_name(link->conf.instance, link->db_name),
         .worker = mr_span_str(link->conf.name),
+        .opener = link->conf.opener,
         .settings = settings,
         .loads = link->conf.loads};
     enum mr_status status = mr_mailbox_new(&link->box);

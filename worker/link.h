@@ -17,13 +17,15 @@
 #include "worker/settings.h"
 
 struct mr_link;
+struct mr_opener;
 
 struct mr_link_conf {
     const struct mr_settings
         *settings; /* all borrowed; names and endpoints are checked */
     const struct mr_registry *registry;
     struct mr_uuid instance;
-    const char *name;  /* for people, 1 to 64 printable characters */
+    const char *name; /* for people, 1 to 64 printable characters */
+    const struct mr_opener *opener;
     const char *loads; /* shared objects that the registry loaded, by commas */
     uint32_t threads, prefetch, prefetch_max;
     struct mr_mailbox *main; /* gets one MR_NOTE_OVER */

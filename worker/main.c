@@ -19,6 +19,7 @@
 #include "worker/isolated.h"
 #include "worker/kinds/kinds.h"
 #include "worker/link.h"
+#include "worker/opener.h"
 #include "worker/pace.h"
 #include "worker/registry.h"
 #include "worker/settings.h"
@@ -30,6 +31,7 @@ struct worker {
     struct mr_settings settings;
     struct mr_conf *conf;
     struct mr_registry *registry;
+    struct mr_opener opener;
     struct mr_mailbox *box; /* notes for this thread */
     struct mr_link *link;
     struct mr_uuid instance;
@@ -267,6 +269,7 @@ open_link(struct worker *worker)
 {
     struct mr_link_conf conf = {.settings = &worker->settings,
         .registry = worker->registry,
+        .opener = &worker->opener,
         .instance = worker->instance,
         .name = worker->name,
         .loads = worker->loads ? worker->loads : worker->settings.load,
@@ -317,6 +320,7 @@ static void
 fini(struct worker *worker)
 {
     mr_link_destroy(&worker->link);
+    mr_opener_fini(&worker->opener);
     mr_registry_destroy(&worker->registry);
     mr_mailbox_destroy(&worker->box);
     mr_conf_destroy(&worker->conf);
@@ -338,6 +342,9 @@ run(struct worker *worker)
         status = mr_mailbox_new(&worker->box);
     if (status == MR_OK)
         status = load_kinds(worker, &err);
+    if (status == MR_OK)
+        status =
+            mr_opener_init(&worker->opener, &worker->settings, worker->registry, &err);
     if (status == MR_OK)
         status = await_database(worker, &err);
     if (status == MR_CANCELLED)

@@ -10,6 +10,7 @@
  *     canceller -> executor  WAKE     the cancel is over
  *     session -> executor    NUDGE    look at `stop` of the attempt that runs in your child
  *     executor -> session    NEWS     look at the attempt that runs; in children
+ *     executor -> session    SEAL     a follow-up job, and back when that is done; in children
  *     main -> session        DRAIN
  *     session -> committer   HURRY    give back what cannot be stored now; STOP  end
  *     session -> main        OVER
@@ -27,6 +28,7 @@ enum mr_note_type {
     MR_NOTE_WAKE,
     MR_NOTE_NUDGE,
     MR_NOTE_NEWS,
+    MR_NOTE_SEAL,
     MR_NOTE_HURRY,
     MR_NOTE_DRAIN,
     MR_NOTE_STOP,

@@ -23,6 +23,7 @@ new_executor(struct mr_pool *pool, uint32_t number)
         .db_name = pool->conf.db_name,
         .worker = pool->conf.worker,
         .session = pool->conf.session,
+        .opener = pool->conf.opener,
         .child = &pool->child,
         .committer = mr_committer_box(pool->committer)};
 
@@ -41,6 +42,7 @@ mr_pool_new(struct mr_pool **out, const struct mr_pool_conf *conf)
     pool->conf = *conf;
     pool->child = (struct mr_child_conf){.program = "/proc/self/exe",
         .settings = conf->settings,
+        .opener = conf->opener,
         .loads = conf->loads,
         .db_name = conf->db_name};
     pool->executors = calloc(conf->threads, sizeof(struct mr_executor *));

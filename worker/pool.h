@@ -21,6 +21,7 @@ struct mr_pool_conf {
     const char *conninfo, *db_name; /* borrowed */
     struct mr_span worker;
     struct mr_mailbox *session;
+    const struct mr_opener *opener; /* borrowed */
     const struct mr_settings
         *settings;     /* of children; borrowed, with what it points to */
     const char *loads; /* likewise: shared objects with kinds, by commas */

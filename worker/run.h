@@ -21,6 +21,8 @@
 #define MR_RUN_TRIES_MAX                                                                 \
     5 /* in place, after serialization failures and lost connections */
 
+struct mr_seal_ask;
+
 /* What the thread lends. */
 struct mr_run_conf {
     struct mr_db *db;       /* NULL: SQL fails */
@@ -33,6 +35,16 @@ struct mr_run_conf {
     void (*await_cancel)(void *context);
     /* There is progress, or is_handled has changed where that may last; may be NULL. */
     void (*on_news)(void *context);
+    /* Seal the payload of a follow-up job; NULL: they are not sealed. */
+    enum mr_status (*seal)(void *context, struct mr_seal_ask *ask);
+};
+
+/* A follow-up job of the attempt that runs. */
+struct mr_seal_ask {
+    struct mr_note note; /* MR_NOTE_SEAL: on its way through a child process */
+    struct mr_span label, kind, plain;
+    uint8_t *out; /* room for mr_seal_bytes(plain.n) */
+    enum mr_status status;
 };
 
 struct millrace_rows {

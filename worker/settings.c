@@ -51,6 +51,13 @@ const struct mr_conf_row mr_settings_rows[] = {
     NUMBER(isolate_growth_mib, "128", 0, 1 << 20,
         "memory that a child process may keep between jobs before another takes its "
         "place; 0: no limit"),
+    TEXT(seal_file, "",
+        "keyring that opens sealed payloads and seals follow-up jobs; empty: "
+        "millrace.seal in "
+        "$CREDENTIALS_DIRECTORY if it is there"),
+    TEXT(seal_only, "",
+        "kinds whose jobs are refused unless they are sealed, by commas; yes: all; no: "
+        "none"),
     NUMBER(results_max, "4096", 1, 65536,
         "results that may wait to be stored and acknowledged"),
     NUMBER(results_mib_max, "64", 1, 65536, "their size"),

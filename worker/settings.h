@@ -15,7 +15,7 @@ struct mr_settings {
     const char *map, *pay_url, *pay_without_key;
     int64_t threads, prefetch, results_max, results_mib_max;
     int64_t drain_ms, hang_grace_ms, executor_spares;
-    const char *isolate;
+    const char *isolate, *seal_file, *seal_only;
     int64_t isolate_memory_mib, isolate_grace_ms, isolate_jobs_max, isolate_growth_mib;
 };
 

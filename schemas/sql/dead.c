@@ -126,7 +126,7 @@ mr_store_dead(struct mr_store *store, const struct mr_dead_filter *filter,
 
 /* ---- redrive --------------------------------------------------------------------------------------- */
 
-enum { NEW_OLD_ID, NEW_IS_JOB, NEW_OUTCOME, NEW_KNOWN, NEW_ID };
+enum { NEW_OLD_ID, NEW_IS_JOB, NEW_OUTCOME, NEW_KNOWN, NEW_ID, NEW_IS_SEALED };
 
 static const char *
 verdict_of(const struct pg_result *rows, int at)
@@ -137,7 +137,9 @@ verdict_of(const struct pg_result *rows, int at)
         return "no job";
     if (mr_bin_int(rows, at, NEW_OUTCOME) != MR_FAILED)
         return "not dead";
-    return mr_bin_is_null(rows, at, NEW_KNOWN) ? "later" : "known";
+    if (!mr_bin_is_null(rows, at, NEW_KNOWN))
+        return "known";
+    return mr_bin_int(rows, at, NEW_IS_SEALED) ? "sealed" : "later";
 }
 
 static void
@@ -162,7 +164,7 @@ put_verdicts(const struct pg_result *rows, struct mr_wr *out)
 
 static void
 put_redrive(struct mr_args *args, const struct mr_uuid *ids, uint32_t count,
-    struct mr_span submitted_by)
+    const struct mr_resealed *resealed, struct mr_span submitted_by)
 {
     struct mr_bin *bin;
     size_t mark;
@@ -175,17 +177,20 @@ put_redrive(struct mr_args *args, const struct mr_uuid *ids, uint32_t count,
     mr_bin_array_close(bin, mark, count);
     mr_bin_put_some_words(mr_stmt_arg(args), submitted_by);
     mr_bin_put_int8(mr_stmt_arg(args), MR_STORE_INBOX_BYTES);
+    mr_bin_put_uuid(mr_stmt_arg(args), resealed->as);
+    mr_bin_put_some_bytes(mr_stmt_arg(args), resealed->payload);
 }
 
 enum mr_status
 mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
-    struct mr_span submitted_by, struct mr_wr *out, struct mr_err *err)
+    const struct mr_resealed *resealed, struct mr_span submitted_by, struct mr_wr *out,
+    struct mr_err *err)
 {
     enum mr_status status = mr_store_is_ready(store, err);
     struct mr_pipe pipe;
     int place;
 
-    MR_ASSERT(count <= MR_REDRIVE_MAX);
+    MR_ASSERT(count <= MR_REDRIVE_MAX && (count == 1 || !resealed->payload.n));
     if (status != MR_OK)
         return status;
     mr_pg_pipe_open(&pipe, store->pg, err);
@@ -193,7 +198,7 @@ mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids, uint32_t cou
     mr_store_arg_fence(store);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FENCE, &store->args);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_REDRIVE_ALONE, NULL);
-    put_redrive(&store->args, ids, count, submitted_by);
+    put_redrive(&store->args, ids, count, resealed, submitted_by);
     place = mr_pg_pipe_add(&pipe, MR_STMT_REDRIVE, &store->args);
     /* What was there already was somebody's commit: it is as durable as what is new. */
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);

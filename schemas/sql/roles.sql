@@ -100,7 +100,8 @@ grant execute on function millrace.id_floor(timestamptz), millrace.id_floor(uuid
     millrace.reason_word(smallint, text), millrace.redriven_as(uuid),
     millrace.msgpack_uint(bytea, integer, integer),
     millrace.msgpack_float(bytea, integer, integer),
-    millrace.msgpack_json(bytea, integer, integer), millrace.msgpack_to_jsonb(bytea)
+    millrace.msgpack_json(bytea, integer, integer), millrace.msgpack_to_jsonb(bytea),
+    millrace.seal_key(bytea)
     to millrace_broker, millrace_worker, millrace_reader;
 
 -- The broker: what it stores, once; its shard, queues and kinds; the inbox, which it empties.
@@ -142,7 +143,7 @@ grant execute on function millrace.new_id(), millrace.wrong_rows(bigint, bigint)
     to millrace_worker;
 
 -- People and dashboards.
-grant select on millrace.jobs, millrace.attempts, millrace.queues, millrace.dead
+grant select on millrace.jobs, millrace.attempts, millrace.queues, millrace.dead, millrace.seals
     to millrace_reader;
 
 reset role;

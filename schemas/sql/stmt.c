@@ -266,10 +266,12 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_REDRIVE_ALONE] = {"mr_redrive_alone", "redrive jobs",
         "select pg_advisory_xact_lock(28018, 2)", MR_STMT_STORE, {0}},
     /* The new ids are of now, and ascend in the order that was asked for: a lane keeps it.
-     * Payloads above $3 bytes in all are left for another time. */
+     * Payloads above $3 bytes in all are left for another time, sealed ones (as mr_seal_is_sealed) for
+     * who can seal them under another id: $4 and $5, for the case of one job. */
     [MR_STMT_REDRIVE] = {"mr_redrive", "redrive jobs",
         "with asked as materialized (select o.n, o.id, j.id is not null as is_job, "
-        "r.outcome, " REDRIVEN_AS(
+        "coalesce(substring(j.payload for 1) in ('\\xc7', '\\xc8', '\\xc9'), false) "
+        "as is_sealed, r.outcome, " REDRIVEN_AS(
             "o.id") " as known, "
                     "sum(octet_length(j.payload)) over (order by o.n) as bytes "
                     "from (select min(u.n) as n, u.id from unnest($1) with ordinality u "
@@ -283,21 +285,26 @@ static const struct row rows[MR_STMT_COUNT] = {
                     "timeout_ms, attempts_max, backoff_base_ms, backoff_cap_ms, "
                     "backoff_factor_percent, backoff_jitter_percent, submitted_by, "
                     "trace, "
-                    "redrive_of) select encode(overlay(uuid_send(millrace.new_id()) "
+                    "redrive_of) select case when a.is_sealed then $4 else "
+                    "encode(overlay(uuid_send(millrace.new_id()) "
                     "placing "
                     "s.ms || int2send((28672 + a.n)::smallint) from 1 for 8), "
-                    "'hex')::uuid, "
-                    "j.kind, j.queue, j.payload, j.priority, j.lane, j.timeout_ms, "
+                    "'hex')::uuid end, "
+                    "j.kind, j.queue, case when a.is_sealed then $5 else j.payload end, "
+                    "j.priority, j.lane, j.timeout_ms, "
                     "j.attempts_max, "
                     "j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "
                     "j.backoff_jitter_percent, $2, j.trace, j.id "
                     "from asked a join millrace.job j on j.id = a.id cross join stamp s "
                     "where a.outcome = 2 and a.known is null and coalesce(a.bytes, 0) <= "
-                    "$3 "
+                    "$3 and (not a.is_sealed or ($5 is not null and not exists "
+                    "(select from millrace.job x where x.id = $4))) "
                     "order by a.n returning id, redrive_of) "
-                    "select a.id, a.is_job, a.outcome, a.known, f.id from asked a "
+                    "select a.id, a.is_job, a.outcome, a.known, f.id, a.is_sealed "
+                    "from asked a "
                     "left join fresh f on f.redrive_of = a.id order by a.n",
-        MR_STMT_STORE, {ARRAY_OF(MR_BIN_UUID), MR_BIN_TEXT, MR_BIN_INT8}},
+        MR_STMT_STORE,
+        {ARRAY_OF(MR_BIN_UUID), MR_BIN_TEXT, MR_BIN_INT8, MR_BIN_UUID, MR_BIN_BYTEA}},
     /* Everything that the database can say about why a job does not run. */
     [MR_STMT_WHY] = {"mr_why", "look a job up",
         "select j.shard, r.outcome, r.attempt, r.finished_at, "

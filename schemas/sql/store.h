@@ -170,13 +170,21 @@ struct mr_dead_filter {
 enum mr_status mr_store_dead(struct mr_store *store, const struct mr_dead_filter *filter,
     struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 
+/* A sealed payload opens under the id that it was sealed for: of one job to be redriven, the new id and
+ * the payload sealed for that. */
+struct mr_resealed {
+    struct mr_uuid as;
+    struct mr_span payload; /* empty: there is none */
+};
+
 /* For each dead job of these ids, once and for all, put a new one into the inbox: same queue, kind,
  * payload, priority, lane and limits, redrive_of = the id. Writes an array of maps: id, verdict
  * ("submitted", "known": it was before, "not dead", "no job", "later": too many bytes for
- * one call), as: the new id. Safe to repeat. */
+ * one call, "sealed": its payload is, and `resealed`, which is for the case of one id, is empty), as:
+ * the new id. Safe to repeat. */
 enum mr_status mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids,
-    uint32_t count, struct mr_span submitted_by, struct mr_wr *out,
-    struct mr_err *err) MR_MUST_CHECK;
+    uint32_t count, const struct mr_resealed *resealed, struct mr_span submitted_by,
+    struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 
 /* What the database knows of one job; its spans are copied into `arena`. */
 struct mr_why_row {

@@ -35,7 +35,7 @@ read_again(const struct mr_wr *wr)
     MR_ASSERT(wr->status == MR_OK && wr->n > HEAD_BYTES);
     rd = mr_rd_open(mr_span(wr->p + HEAD_BYTES, wr->n - HEAD_BYTES));
     (void)mr_rd_array(&rd, UINT16_MAX);
-    (void)mr_rd_uint(&rd, MR_CHILD_BYE);
+    (void)mr_rd_uint(&rd, MR_CHILD_LAST);
     return rd;
 }
 
@@ -106,6 +106,24 @@ take_outcome(struct mr_rd *rd)
 }
 
 static void
+take_seal(struct mr_rd *rd)
+{
+    struct mr_seal_ask ask = {.status = MR_OK}, again = {.status = MR_OK};
+    uint64_t serial, serial_again;
+    struct mr_wr wr;
+
+    if (mr_child_get_seal(rd, &serial, &ask))
+        return;
+    mr_wr_init(&wr, 2 * MR_FRAME_BYTES_MAX);
+    mr_child_put_seal(&wr, world.key, serial, &ask);
+    struct mr_rd second = read_again(&wr);
+    MR_ASSERT(mr_child_get_seal(&second, &serial_again, &again) == MR_OK);
+    MR_ASSERT(serial_again == serial && mr_span_eq(again.label, ask.label) &&
+              mr_span_eq(again.kind, ask.kind) && mr_span_eq(again.plain, ask.plain));
+    mr_wr_fini(&wr);
+}
+
+static void
 take_words(struct mr_rd *rd)
 {
     (void)mr_rd_uint(rd, UINT64_MAX);
@@ -127,13 +145,15 @@ take_all(void)
         [MR_CHILD_PROGRESS] = take_words,
         [MR_CHILD_OUTCOME] = take_outcome,
         [MR_CHILD_BYE] = take_words,
+        [MR_CHILD_SEAL] = take_seal,
+        [MR_CHILD_SEALED] = take_words,
     };
     enum mr_child_word word;
     enum mr_status status;
     struct mr_rd rd;
 
     while ((status = mr_frames_next(&world.frames, &word, &rd)) == MR_OK) {
-        MR_ASSERT(word <= MR_CHILD_BYE);
+        MR_ASSERT(word <= MR_CHILD_LAST);
         if (takes[word])
             takes[word](&rd);
     }

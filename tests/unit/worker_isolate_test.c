@@ -186,7 +186,7 @@ START_TEST(frames_that_are_none)
         {KEY, MR_FRAME_BYTES_MAX + 1, "\x92", 1}, {KEY, 0, "", 0}, /* no value */
         {KEY, 1, "\x05", 1},                                       /* no array */
         {KEY, 1, "\x90", 1},                                       /* no word */
-        {KEY, 2, "\x91\x0a", 2},                                   /* no word of ours */
+        {KEY, 2, "\x91\x0c", 2},                                   /* no word of ours */
         {KEY, 2, "\x91\xc1", 2},                                   /* no msgpack */
         {KEY, 3, "\x91\x05\x05", 3}, /* more than one value */
         {KEY, 2, "\x92\x05", 2},     /* less than one */
