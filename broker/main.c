@@ -10,6 +10,7 @@
 #include "broker/ready.h"
 #include "broker/socket.h"
 #include "broker/writer.h"
+#include "schemas/base/confine.h"
 #include "schemas/base/log.h"
 
 #include <czmq.h>
@@ -211,14 +212,30 @@ start_writer(struct mr_broker *broker, struct mr_err *err)
     return mr_writer_new(&broker->writer, &conf) ? no_memory(err) : MR_OK;
 }
 
+/* The last thing that may need root is done: what is opened from here on is the user's own. */
 static enum mr_status
-start(struct mr_broker *broker, void *context, struct mr_err *err)
+drop_rights(const struct mr_confine *confine, struct mr_err *err)
+{
+    enum mr_status status = mr_confine_enter(confine, err);
+
+    if (status == MR_OK && mr_confine_is_root_by_chance(confine))
+        mr_log(MR_LOG_WARN, "root",
+            "why=\"a bug in here would be a bug with all rights on this host\" "
+            "todo=\"set user to somebody who owns nothing else\"");
+    return status;
+}
+
+static enum mr_status
+start(struct mr_broker *broker, const struct mr_confine *confine, void *context,
+    struct mr_err *err)
 {
     enum mr_status status;
 
     broker->now = mr_clock_now();
     broker->instance = mr_uuid_new(broker->now.wall_us);
     status = open_sockets(broker, context, err);
+    if (status == MR_OK)
+        status = drop_rights(confine, err);
     if (status == MR_OK)
         status = make_tables(broker, err);
     if (status == MR_OK)
@@ -270,6 +287,7 @@ run(const struct mr_settings *settings)
 {
     struct mr_broker *broker = calloc(1, sizeof *broker);
     enum mr_log_level level = MR_LOG_INFO;
+    struct mr_confine confine;
     struct mr_err err = {0};
     enum mr_status status;
     int code = EX_OK;
@@ -284,7 +302,9 @@ run(const struct mr_settings *settings)
     raise_file_limit(settings);
     (void)setenv("ZSYS_SIGHANDLER", "false", 1);
     zsys_handler_set(NULL);
-    status = start(broker, zsys_init(), &err);
+    status = mr_confine_begin(&confine, settings->user, settings->keeps_core_dumps, &err);
+    if (status == MR_OK)
+        status = start(broker, &confine, zsys_init(), &err);
     if (status == MR_OK)
         status = mr_loop_run(broker);
     if (status)

@@ -17,8 +17,10 @@ struct mr_settings {
     const char *database;     /* connection string of libpq; "" for its own defaults */
     const char *ready_file;   /* "" for none */
     const char *log_level, *unknown_kinds;
-    bool is_insecure;   /* may listen beyond this host */
-    bool does_not_wait; /* for a database that is down at start */
+    bool is_insecure;      /* may listen beyond this host */
+    const char *user;      /* whom to become; "" for nobody else */
+    bool keeps_core_dumps; /* memory may be written to disk by a crash */
+    bool does_not_wait;    /* for a database that is down at start */
     int64_t shard, lease_ms, sweep_ms, drain_ms, retention_days;
     int64_t window_jobs;
     int64_t jobs_max, payload_mib_max, storing_max, storing_mib_max;

@@ -15,6 +15,7 @@
 
 #include "schemas/base/arena.h"
 #include "schemas/base/clock.h"
+#include "schemas/base/confine.h"
 #include "schemas/base/log.h"
 #include "worker/canceller.h"
 #include "worker/child.h"
@@ -104,14 +105,14 @@ wish_to_go_on(void *context)
 static void
 set_up_limits(void)
 {
-    struct rlimit none = {0, 0};
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
-    (void)setrlimit(RLIMIT_CORE, &none);
     if (fd >= 0) {
         (void)!write(fd, OOM_SCORE, sizeof OOM_SCORE - 1);
         (void)close(fd);
     }
+    /* Last: that file is root's then. The setting is the worker's own. */
+    mr_confine_memory(false);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------- */

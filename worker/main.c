@@ -11,6 +11,7 @@
 #include <czmq.h>
 
 #include "schemas/base/clock.h"
+#include "schemas/base/confine.h"
 #include "schemas/base/log.h"
 #include "schemas/sql/migrate.h"
 #include "schemas/sql/pg.h"
@@ -330,14 +331,34 @@ fini(struct worker *worker)
     zsys_shutdown();
 }
 
+/* Before anybody else's code: kinds, and what the broker sends. */
+static enum mr_status
+drop_rights(const struct worker *worker, struct mr_err *err)
+{
+    const struct mr_settings *settings = &worker->settings;
+    struct mr_confine confine;
+    enum mr_status status =
+        mr_confine_begin(&confine, settings->user, settings->keeps_core_dumps, err);
+
+    if (status == MR_OK)
+        status = mr_confine_enter(&confine, err);
+    if (status == MR_OK && mr_confine_is_root_by_chance(&confine))
+        mr_log(MR_LOG_WARN, "root",
+            "why=\"every job runs with all rights on this host\" "
+            "todo=\"set user to somebody who owns nothing else\"");
+    return status;
+}
+
 static int
 run(struct worker *worker)
 {
     struct mr_err err = {0};
     struct mr_link_over *over;
-    enum mr_status status = open_signals(worker);
+    enum mr_status status = drop_rights(worker, &err);
     int code;
 
+    if (status == MR_OK)
+        status = open_signals(worker);
     if (status == MR_OK)
         status = mr_mailbox_new(&worker->box);
     if (status == MR_OK)

@@ -28,6 +28,12 @@ const struct mr_conf_row mr_settings_rows[] = {
         "short"),
     TEXT(load, "", "shared objects with job kinds, by commas; the flag may be repeated"),
     TEXT(ready_file, "", "written when the broker has answered for the first time"),
+    TEXT(user, "",
+        "started as root: whom to become before kinds are loaded; root: nobody else"),
+    {"core_dumps", MR_CONF_BOOL, AT(keeps_core_dumps), "false", 0, 0, NULL,
+        "a crash may write memory to disk, and debuggers of the same user look into it "
+        "(never that of child processes)",
+        false},
     {"log_level", MR_CONF_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",
         "what is written to standard error", false},
     NUMBER(drain_ms, "10000", 0, HOUR_MS,

@@ -5,6 +5,7 @@
 #ifndef MR_WORKER_SETTINGS_H
 #define MR_WORKER_SETTINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "schemas/base/conf.h"
@@ -12,6 +13,8 @@
 
 struct mr_settings {
     const char *endpoint, *database, *name, *load, *ready_file, *log_level;
+    const char *user;
+    bool keeps_core_dumps;
     const char *map, *pay_url, *pay_without_key;
     int64_t threads, prefetch, results_max, results_mib_max;
     int64_t drain_ms, hang_grace_ms, executor_spares;
