@@ -45,6 +45,7 @@ struct mr_guard {
     uint64_t refused[MR_RIGHTS];
     uint64_t strangers; /* messages under a key that is unknown or revoked */
     uint64_t thefts;    /* messages under another key than the session at their address */
+    int64_t look_us;    /* when sessions are looked at; 0: they have been */
     int64_t window_us;  /* lines of the log in this second */
     uint32_t lines;
 };

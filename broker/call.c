@@ -1,6 +1,7 @@
 #include "broker/call.h"
 
 #include "broker/call_lists.h"
+#include "broker/call_principal.h"
 #include "broker/call_why.h"
 #include "broker/errand.h"
 #include "broker/guard.h"
@@ -31,6 +32,8 @@ struct request {
     uint32_t peer;
     uint64_t corr;
     enum mr_scope scope; /* whose jobs it may be about */
+    struct mr_span method;
+    struct mr_rd raw; /* arguments, unread */
     struct args args;
 };
 
@@ -399,6 +402,25 @@ on_drain(const struct request *request)
 }
 
 static void
+on_principal(const struct request *request)
+{
+    struct mr_task *task =
+        task_for(request, mr_span_is(request->method, "principals") ? MR_TASK_PRINCIPALS
+                                                                    : MR_TASK_PRINCIPAL);
+    enum mr_status status = mr_call_principal_read(request->method, request->raw, task);
+
+    task->change.by = mr_arena_str(task->arena,
+        mr_rights_name(request->broker->rights,
+            mr_session_at(request->broker->sessions, request->peer)->principal));
+    if (status == MR_OK) {
+        ask(request, task);
+        return;
+    }
+    mr_task_destroy(&task);
+    answer(request, status, "an argument is neither a word of 64 bytes nor a number");
+}
+
+static void
 on_explain(const struct request *request)
 {
     char text[MR_WHY_BYTES];
@@ -442,6 +464,16 @@ static const struct method {
     {"redrive", on_redrive, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
     {"drain", on_drain, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
     {"explain", on_explain, MR_RIGHT_FETCH, MR_SCOPE_OWN, BY_ID},
+    {"principals", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_add", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_grant", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_deny", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_ungrant", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_revoke", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_restore", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_rotate", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_retire", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
+    {"principal_limit", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
 };
 
 /* False: refused, and told so. */
@@ -471,8 +503,11 @@ mr_call_on_call(struct mr_broker *broker, uint32_t peer, const struct mr_msg *ms
     struct mr_call call;
     enum mr_status status = mr_get_call(msg, &call);
 
-    if (status == MR_OK)
+    if (status == MR_OK) {
+        request.method = call.method;
+        request.raw = call.args;
         status = read_args(&call.args, &request.args);
+    }
     if (status)
         return status;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {

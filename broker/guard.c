@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define SECOND_US 1000000
+/* Rights hold at once; sessions are ended so much later: who changed them has the answer by then. */
+#define LOOK_US 100000
 #define LOGGED_MAX 20u /* lines about refusals in a second, in all */
 
 /* ---- noting --------------------------------------------------------------------------------------- */
@@ -78,6 +80,10 @@ struct mr_scope_range
 mr_guard_over(const struct mr_broker *broker, uint32_t peer, enum mr_right right,
     struct mr_span queue, struct mr_span kind)
 {
+    const struct mr_scope_range all = {MR_SCOPE_ANY, MR_SCOPE_ANY};
+
+    if (!broker->rights)
+        return all;
     return mr_rights_over(broker->rights,
         mr_session_at(broker->sessions, peer)->principal, right, queue, kind);
 }
@@ -141,7 +147,7 @@ end_session(struct mr_broker *broker, uint32_t peer, const char *why)
 }
 
 static void
-look_at_session(struct mr_broker *broker, const struct mr_rights *before, uint32_t peer)
+look_at_session(struct mr_broker *broker, uint32_t peer)
 {
     struct mr_session *session = mr_session_at(broker->sessions, peer);
     uint32_t principal;
@@ -152,8 +158,7 @@ look_at_session(struct mr_broker *broker, const struct mr_rights *before, uint32
     if (!principal)
         end_session(broker, peer, "its key was revoked");
     else if (session->role == MR_ROLE_CLIENT &&
-             mr_rights_digest(before, principal) !=
-                 mr_rights_digest(broker->rights, principal))
+             session->rights_digest != mr_rights_digest(broker->rights, principal))
         end_session(broker, peer, "its rights have changed");
 }
 
@@ -164,7 +169,22 @@ mr_guard_set_rights(struct mr_broker *broker, struct mr_rights *rights)
 
     broker->rights = rights;
     mr_core_set_rights(broker->core, broker->now, rights);
-    for (uint32_t i = 0; before && i < mr_session_max(broker->sessions); i++)
-        look_at_session(broker, before, i);
     mr_rights_destroy(&before);
+    broker->guard.look_us = broker->now.mono_us + LOOK_US;
+}
+
+int64_t
+mr_guard_next_us(const struct mr_broker *broker)
+{
+    return broker->guard.look_us ? broker->guard.look_us : INT64_MAX;
+}
+
+void
+mr_guard_tick(struct mr_broker *broker)
+{
+    if (broker->now.mono_us < mr_guard_next_us(broker))
+        return;
+    broker->guard.look_us = 0;
+    for (uint32_t i = 0; i < mr_session_max(broker->sessions); i++)
+        look_at_session(broker, i);
 }

@@ -8,10 +8,14 @@
 
 #include "broker/broker.h"
 
-/* Rights have been read anew: they hold from now on, for open sessions, too. Takes `rights`. Workers
- * of principals that are revoked are lost; front ends of those that are revoked, or whose
- * rights have changed, have to say HELLO again, so that they watch what they may watch. */
+/* Rights have been read anew: each message is judged by them from now on. Takes `rights`. */
 void mr_guard_set_rights(struct mr_broker *broker, struct mr_rights *rights);
+
+/* A moment after that: workers whose key or principal is revoked are lost; front ends of whom that is
+ * true, or whose rights have changed, have to say HELLO again, so that they are told only of
+ * what they may still watch. In each turn; when it is due (monotonic, INT64_MAX: not). */
+void mr_guard_tick(struct mr_broker *broker);
+int64_t mr_guard_next_us(const struct mr_broker *broker);
 
 /* The one place where a refusal is written down: in the audit log and, rationed, in ours. `action`: a
  * right or verb. `count` times in one message. */
@@ -29,7 +33,8 @@ void mr_guard_on_theft(struct mr_broker *broker, uint32_t peer, struct mr_span u
 enum mr_status mr_guard_hello(struct mr_broker *broker, uint32_t principal,
     const struct mr_hello *hello, char why[MR_RIGHTS_TEXT_BYTES]) MR_MUST_CHECK;
 
-/* What the session's principal may, over queue and kind (empty: all of them). */
+/* What the session's principal may, over queue and kind (empty: all of them). All, if there are no
+ * rights: a broker without them lets nobody in, and the core alone, in tests, asks nobody. */
 struct mr_scope_range mr_guard_over(const struct mr_broker *broker, uint32_t peer,
     enum mr_right right, struct mr_span queue, struct mr_span kind);
 

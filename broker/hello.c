@@ -99,12 +99,13 @@ join(struct mr_broker *broker, uint32_t number, const struct mr_hello *hello)
 
 static void
 remember(struct mr_session *session, const struct visitor *visitor,
-    const struct mr_hello *hello)
+    const struct mr_hello *hello, uint64_t digest)
 {
     size_t n = hello->name.n < MR_NAME_BYTES_MAX ? hello->name.n : MR_NAME_BYTES_MAX;
 
     session->role = hello->role;
     session->principal = visitor->principal;
+    session->rights_digest = digest;
     memcpy(session->user, visitor->user.p, visitor->user.n);
     session->user[visitor->user.n] = '\0';
     if (n)
@@ -157,7 +158,8 @@ open_session(
     enum mr_status status = MR_BUSY;
 
     if (number != MR_NO_SESSION_NUMBER) {
-        remember(mr_session_at(broker->sessions, number), visitor, hello);
+        remember(mr_session_at(broker->sessions, number), visitor, hello,
+            mr_rights_digest(broker->rights, visitor->principal));
         status = join(broker, number, hello);
     }
     if (earlier != MR_NO_SESSION_NUMBER && mr_session_at(broker->sessions, earlier))

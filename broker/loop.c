@@ -3,6 +3,7 @@
 #include "broker/audit.h"
 #include "broker/door.h"
 #include "broker/errand.h"
+#include "broker/guard.h"
 #include "broker/ready.h"
 #include "broker/talk.h"
 #include "broker/writer.h"
@@ -256,6 +257,7 @@ turn(struct mr_broker *broker)
         broker->probe_us = broker->now.mono_us + PROBE_US;
         mr_talk_probe(broker);
     }
+    mr_guard_tick(broker);
     if (may_reap)
         reap(broker);
     next = mr_core_tick(broker->core, broker->now);
@@ -270,7 +272,7 @@ turn(struct mr_broker *broker)
         next = sooner(next, broker->now.mono_us + SET_ASIDE_US);
     if (broker->phase == MR_PHASE_DRAINING)
         next = sooner(next, broker->drain_until_us);
-    next = sooner(next, broker->probe_us);
+    next = sooner(sooner(next, broker->probe_us), mr_guard_next_us(broker));
     next = sooner(next, mr_audit_next_us(broker));
     return sooner(next, mr_errand_next_us(broker->errand));
 }

@@ -31,6 +31,7 @@ struct mr_session {
     enum mr_side side;
     enum mr_role role;
     uint32_t principal;           /* by number (rights.h) */
+    uint64_t rights_digest;       /* ... and what it was granted at HELLO */
     char user[MR_USER_BYTES + 1]; /* User-Id under which it said HELLO */
     uint8_t routing[MR_ROUTING_BYTES_MAX];
     uint8_t routing_bytes;

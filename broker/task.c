@@ -35,6 +35,8 @@ static const struct {
     [MR_TASK_LOAD] = {.jobs = MR_LOAD_ROWS_MAX, .bytes_max = COLD_BYTES_MAX},
     [MR_TASK_ADD_KIND] = {.bytes_max = 4096},
     [MR_TASK_PAUSE] = {.bytes_max = 4096},
+    [MR_TASK_PRINCIPAL] = {.bytes_max = 4096},
+    [MR_TASK_PRINCIPALS] = {.bytes_max = 4096},
     [MR_TASK_LIST] = {.bytes_max = 4096},
     [MR_TASK_SHOW] = {.ids = 1, .bytes_max = 4096},
     [MR_TASK_DEAD] = {.bytes_max = 4096},

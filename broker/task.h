@@ -41,6 +41,8 @@ enum mr_task_type {
     MR_TASK_REDRIVE,
     MR_TASK_EXPLAIN,
     MR_TASK_AUDIT,
+    MR_TASK_PRINCIPAL,
+    MR_TASK_PRINCIPALS,
     MR_TASK_NEWS,
 };
 #define MR_TASK_TYPES (MR_TASK_NEWS + 1)
@@ -87,12 +89,13 @@ struct mr_task {
     uint64_t nonce, corr;
     struct mr_span name; /* ADD_KIND, PAUSE; REDRIVE: who submits */
     bool is_paused;
-    struct mr_job_filter filter; /* LIST */
-    struct mr_dead_filter dead;  /* DEAD */
-    struct mr_resealed resealed; /* REDRIVE */
-    struct mr_wr out;            /* LIST, SHOW, DEAD, REDRIVE: out */
-    struct mr_why_row why;       /* EXPLAIN: out */
-    struct mr_audit_row *audits; /* AUDIT */
+    struct mr_job_filter filter;       /* LIST */
+    struct mr_dead_filter dead;        /* DEAD */
+    struct mr_resealed resealed;       /* REDRIVE */
+    struct mr_wr out;                  /* LIST, SHOW, DEAD, REDRIVE: out */
+    struct mr_principal_change change; /* PRINCIPAL; PRINCIPALS: whose, or of all */
+    struct mr_why_row why;             /* EXPLAIN: out */
+    struct mr_audit_row *audits;       /* AUDIT */
     uint32_t audit_count;
 
     enum mr_news news;

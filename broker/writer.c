@@ -285,6 +285,17 @@ do_due(struct desk *desk)
     }
 }
 
+static int64_t
+until_due_ms(const struct desk *desk)
+{
+    int64_t now_us = mr_clock_now().mono_us;
+    int64_t due_us = desk->renew_us;
+
+    if (desk->rights_us > now_us && desk->rights_us < due_us)
+        due_us = desk->rights_us;
+    return (due_us - now_us) / 1000 + 1;
+}
+
 /* The last snapshot stays until there is a newer one that can be read. */
 static void
 look_at_rights(struct desk *desk)
@@ -303,17 +314,6 @@ look_at_rights(struct desk *desk)
         mr_mailbox_give(desk->writer->conf.answers, &news->node);
     else
         mr_task_destroy(&news);
-}
-
-static int64_t
-until_due_ms(const struct desk *desk)
-{
-    int64_t now_us = mr_clock_now().mono_us;
-    int64_t due_us = desk->renew_us;
-
-    if (desk->rights_us > now_us && desk->rights_us < due_us)
-        due_us = desk->rights_us;
-    return (due_us - now_us) / 1000 + 1;
 }
 
 /* A task's mistake is answered; the database's is waited out. */
@@ -338,6 +338,11 @@ work(struct desk *desk, struct mr_task *task)
         die(desk, &task->err);
     else if (status == MR_OK)
         went_well(desk);
+    /* Who changed rights is told so when they hold. */
+    if (status == MR_OK && task->type == MR_TASK_PRINCIPAL) {
+        desk->rights_us = 0;
+        look_at_rights(desk);
+    }
     if (status == MR_OK && is_in_doubt)
         mr_log(MR_LOG_INFO, "settled", "rows=%u", task->batch.count);
     task->status = desk->is_dead ? desk->fatal.status : status;

@@ -159,6 +159,21 @@ run_audit(struct mr_store *store, struct mr_task *task)
     return mr_store_audit(store, task->audits, task->audit_count, &task->err);
 }
 
+static enum mr_status
+run_principal(struct mr_store *store, struct mr_task *task)
+{
+    mr_wr_reset(&task->out);
+    return mr_store_change_principal(store, &task->change, &task->out, &task->err);
+}
+
+static enum mr_status
+run_principals(struct mr_store *store, struct mr_task *task)
+{
+    mr_wr_reset(&task->out);
+    return mr_store_principals(
+        store, task->change.fields[MR_PRINCIPAL_NAME], &task->out, &task->err);
+}
+
 static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_COMMIT] = run_commit,
     [MR_TASK_FIND] = run_find,
@@ -167,6 +182,8 @@ static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_LOAD] = run_load,
     [MR_TASK_ADD_KIND] = run_add_kind,
     [MR_TASK_PAUSE] = run_pause,
+    [MR_TASK_PRINCIPAL] = run_principal,
+    [MR_TASK_PRINCIPALS] = run_principals,
     [MR_TASK_LIST] = run_list,
     [MR_TASK_SHOW] = run_show,
     [MR_TASK_DEAD] = run_dead,

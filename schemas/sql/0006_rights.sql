@@ -158,8 +158,7 @@ begin
         insert into millrace.principal_key (key, principal) values ($2, $1);
     end if;
     if $3 is not null then
-        insert into millrace.principal_grant (principal, role, queue, kind)
-        values ($1, $3, coalesce($4, '*'), coalesce($5, '*'));
+        perform millrace.principal_grant_put($1, $3, false, $4, $5, null);
     end if;
     return format('%s is a principal', $1)
         || case when $3 is null then ' without any right yet' else ' with the role ' || $3 end;
@@ -177,6 +176,24 @@ declare
     is_scoped constant boolean := not $3 and $2 in ('watch', 'fetch', 'cancel');
 begin
     perform millrace.principal_must($1);
+    if not is_role and $2 not in ('submit', 'run', 'watch', 'fetch', 'cancel', 'operate',
+            'administer') then
+        raise exception '"%" is neither a role nor an action', $2 using errcode = '22023',
+            hint = 'Roles: front-end, worker, operator, auditor, administrator. Actions: submit, '
+                'run, watch, fetch, cancel, operate, administer.';
+    end if;
+    if not (millrace.is_pattern(coalesce($4, '*')) and millrace.is_pattern(coalesce($5, '*'))) then
+        raise exception 'a pattern is a name, or the beginning of names and a star at the end'
+            using errcode = '22023';
+    end if;
+    if $6 is not null and not (is_scoped and $6 in ('own', 'any')) then
+        raise exception 'own or any goes with watch, fetch and cancel, where they are granted'
+            using errcode = '22023';
+    end if;
+    if $2 in ('administrator', 'administer') and (coalesce($4, '*') <> '*'
+            or coalesce($5, '*') <> '*') then
+        raise exception 'who administers does so for all queues and kinds' using errcode = '22023';
+    end if;
     insert into millrace.principal_grant as g (principal, role, action, is_denied, queue, kind, scope)
     values ($1, case when is_role then $2 end, case when not is_role then $2 end, $3,
         coalesce($4, '*'), coalesce($5, '*'),
@@ -184,7 +201,7 @@ begin
     on conflict (principal, coalesce(role, action), is_denied, queue, kind)
     do update set scope = excluded.scope;
     return format('%s is %s %s (queue %s, kind %s)', $2,
-        case when $3 then 'denied' else 'granted to' end, $1, coalesce($4, '*'), coalesce($5, '*'));
+        case when $3 then 'denied to' else 'granted to' end, $1, coalesce($4, '*'), coalesce($5, '*'));
 end $$;
 
 create function millrace.principal_grant_drop(name text, what text, queue text, kind text)

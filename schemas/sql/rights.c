@@ -118,3 +118,34 @@ mr_store_rights(
     store->has_heard = false;
     return MR_OK;
 }
+
+/* ---- for administrators ------------------------------------------------------------------------ */
+
+enum mr_status
+mr_store_change_principal(struct mr_store *store,
+    const struct mr_principal_change *change, struct mr_wr *out, struct mr_err *err)
+{
+    char text[MR_PRINCIPAL_TEXT_BYTES];
+    enum mr_status status = mr_store_is_ready(store, err);
+
+    if (status == MR_OK)
+        status = mr_principal_change(store->pg, change, text, err);
+    if (status != MR_OK)
+        return status;
+    mr_wr_map(out, 1);
+    mr_wr_cstr(out, "text");
+    mr_wr_cstr(out, text);
+    return MR_OK;
+}
+
+enum mr_status
+mr_store_principals(
+    struct mr_store *store, const char *name, struct mr_wr *out, struct mr_err *err)
+{
+    enum mr_status status = mr_store_is_ready(store, err);
+
+    if (status != MR_OK)
+        return status;
+    return name ? mr_principal_show(store->pg, name, out, err)
+                : mr_principal_list(store->pg, out, err);
+}

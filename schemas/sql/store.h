@@ -14,6 +14,7 @@
 #include "schemas/base/status.h"
 #include "schemas/base/uuid.h"
 #include "schemas/sql/pg.h"
+#include "schemas/sql/principal.h"
 #include "schemas/sql/rows.h"
 #include "schemas/wire/pack.h"
 
@@ -114,6 +115,14 @@ bool mr_store_rights_moved(struct mr_store *store);
 typedef bool (*mr_rights_row_fn)(void *context, const struct mr_rights_row *row);
 enum mr_status mr_store_rights(struct mr_store *store, mr_rights_row_fn fn, void *context,
     struct mr_err *err) MR_MUST_CHECK;
+
+/* For administrators: see principal.h. `out`: {text}, or what mr_principal_list or, with a name,
+ * mr_principal_show writes. */
+enum mr_status mr_store_change_principal(struct mr_store *store,
+    const struct mr_principal_change *change, struct mr_wr *out,
+    struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_store_principals(struct mr_store *store, const char *name,
+    struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- cold: policy and lists ------------------------------------------------------------------ */
 
