@@ -421,11 +421,12 @@ compile_commands.json:
 	    comma=,; done; echo ']'; } > $@
 
 .PHONY: install uninstall
+UNITS := millrace-broker.service millrace-worker@.service
 INSTALLED := bin/millrace bin/millrace-broker bin/millrace-worker lib/libmillrace.a \
     lib/libmillrace.so.$(SOVERSION) lib/libmillrace.so lib/pkgconfig/millrace.pc \
-    include/millrace.h include/millrace_worker.h
+    include/millrace.h include/millrace_worker.h $(UNITS:%=lib/systemd/system/%)
 install: all
-	$(Q)install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig include)
+	$(Q)install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin lib/pkgconfig lib/systemd/system include)
 	$(Q)install -m 755 $(filter-out $(B)/millrace-demo $(B)/millrace-payd,$(PROGRAMS)) \
 	    $(DESTDIR)$(PREFIX)/bin
 	$(Q)install -m 644 $(B)/libmillrace.a $(DESTDIR)$(PREFIX)/lib
@@ -433,6 +434,9 @@ install: all
 	$(Q)ln -sf libmillrace.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libmillrace.so
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/millrace.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/millrace.pc
+	$(Q)for u in broker/millrace-broker.service worker/millrace-worker@.service; do \
+	    sed 's|@PREFIX@|$(PREFIX)|g' "$$u.in" \
+	        > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}" || exit 1; done
 	$(Q)install -m 644 client/millrace.h worker/millrace_worker.h \
 	    $(DESTDIR)$(PREFIX)/include
 uninstall:

@@ -38,6 +38,8 @@ if [ -x "${B:-build}/millrace" ] && ! grep -q -e -fsanitize "${B:-build}/flags";
     find "${B:-build}/tests/loadable" -name '*.so' -exec sh "$here/built.sh" {} + || status=1
     level=$(echo '#include <features.h>' | eval "$(sed "s/ -Wl,[^ ]*//g" "${B:-build}/flags") -E -dM -x c -" |
         sed -n 's/^#define __USE_FORTIFY_LEVEL //p')
+    echo "  services are confined"
+    sh "$here/units.sh" "$(realpath "${B:-build}")" broker/*.service.in worker/*.service.in || status=1
     [ "$level" = 3 ] || { echo "fortify is at level $level, not 3" && status=1; }
 fi
 
