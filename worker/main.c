@@ -354,9 +354,12 @@ run(struct worker *worker)
 {
     struct mr_err err = {0};
     struct mr_link_over *over;
-    enum mr_status status = drop_rights(worker, &err);
+    enum mr_status status =
+        mr_opener_read(&worker->opener, worker->settings.seal_file, &err);
     int code;
 
+    if (status == MR_OK)
+        status = drop_rights(worker, &err);
     if (status == MR_OK)
         status = open_signals(worker);
     if (status == MR_OK)
@@ -364,8 +367,8 @@ run(struct worker *worker)
     if (status == MR_OK)
         status = load_kinds(worker, &err);
     if (status == MR_OK)
-        status =
-            mr_opener_init(&worker->opener, &worker->settings, worker->registry, &err);
+        status = mr_opener_choose(
+            &worker->opener, worker->settings.seal_only, worker->registry);
     if (status == MR_OK)
         status = await_database(worker, &err);
     if (status == MR_CANCELLED)

@@ -5,6 +5,7 @@
 
 #include "schemas/base/clock.h"
 #include "schemas/base/log.h"
+#include "worker/settings.h"
 
 /* Another worker may have the key, or this one after its next start: while keys are being rotated. */
 #define NO_KEY_RETRY_MS 30000u
@@ -12,8 +13,8 @@
 /* ---- which kinds ------------------------------------------------------------------------------- */
 
 /* As `isolate`: yes, no, or names. */
-static enum mr_status
-choose_kinds(
+enum mr_status
+mr_opener_choose(
     struct mr_opener *opener, const char *wanted, const struct mr_registry *registry)
 {
     uint32_t count = mr_registry_count(registry), index;
@@ -38,18 +39,13 @@ choose_kinds(
 }
 
 enum mr_status
-mr_opener_init(struct mr_opener *opener, const struct mr_settings *settings,
-    const struct mr_registry *registry, struct mr_err *err)
+mr_opener_read(struct mr_opener *opener, const char *seal_file, struct mr_err *err)
 {
-    char room[PATH_MAX];
-    const char *path = mr_seal_ring_path(settings->seal_file, room, sizeof room);
-    enum mr_status status = choose_kinds(opener, settings->seal_only, registry);
-    char id[MR_SEAL_ID_TEXT];
+    char room[PATH_MAX], id[MR_SEAL_ID_TEXT];
+    const char *path = mr_seal_ring_path(seal_file, room, sizeof room);
+    enum mr_status status = path ? mr_seal_ring_read(path, &opener->ring, err) : MR_OK;
 
-    if (status || !path)
-        return status;
-    status = mr_seal_ring_read(path, &opener->ring, err);
-    if (status == MR_OK)
+    if (opener->ring)
         mr_log(MR_LOG_INFO, "seal", "keys=%u first=%s", mr_seal_ring_count(opener->ring),
             mr_seal_ring_id(opener->ring, 0, id));
     return status;

@@ -12,7 +12,6 @@
 #include "worker/attempt.h"
 #include "worker/registry.h"
 #include "worker/run.h"
-#include "worker/settings.h"
 
 struct mr_opener {
     struct mr_seal_ring *ring; /* NULL: none */
@@ -20,10 +19,12 @@ struct mr_opener {
         only; /* by a kind's place in the registry: must be sealed; NULL: no kind has to be */
 };
 
-/* From the settings seal_file and seal_only. Kinds that seal_only names in vain are logged. */
-enum mr_status mr_opener_init(struct mr_opener *opener,
-    const struct mr_settings *settings, const struct mr_registry *registry,
-    struct mr_err *err) MR_MUST_CHECK;
+/* The keyring that the setting seal_file names, or the one that systemd gives. While we may read it. */
+enum mr_status mr_opener_read(
+    struct mr_opener *opener, const char *seal_file, struct mr_err *err) MR_MUST_CHECK;
+/* The kinds that seal_only means; what it names in vain is logged. */
+enum mr_status mr_opener_choose(struct mr_opener *opener, const char *seal_only,
+    const struct mr_registry *registry) MR_MUST_CHECK;
 void mr_opener_fini(struct mr_opener *opener);
 
 /* What mr_opener_open does when there is something to look at. */

@@ -189,6 +189,22 @@ shows_as(const char *bytes, size_t n, const char *wanted, bool is_reply)
     json_decref(value);
 }
 
+/* {"payload": <the first of schemas/wire/vectors/seal>}, and a body that is broken off. */
+START_TEST(sealed_payloads_show_their_key)
+{
+    static const char sealed[] =
+        "\x81\xa7payload\xc4\x34\xc7\x31\x53\x01\x70\x96\xce\x09\xa3\xcc\xc0\x2f\x61\xe0"
+        "\xb0"
+        "\x6a\x6a\xcc\xf9\xe8\x0a\x53\x7f\xc4\x3a\xa9\xab\xcd\x37\xf3\xaf\x9b\x4b\x8c\x38"
+        "\x37\x5d\x25\x13\xf0\xe3\x46\xaa\x03\x84\x2e\xa7\xd5\x81\x88\x17\x25";
+
+    shows_as(sealed, sizeof sealed - 1, "{\"payload\":{\"sealed\":\"7096ce09a3ccc02f\"}}",
+        true);
+    shows_as("\x81\xa7payload\xc4\x03\xc7\x31\x53", 14,
+        "{\"payload\":{\"$bin\":\"xzFT\"}}", true);
+}
+END_TEST
+
 START_TEST(bytes_to_json)
 {
     shows_as("\xc0", 1, "null", false);
@@ -248,6 +264,7 @@ main(void)
     tcase_add_test(cases, depth_has_a_limit);
     tcase_add_test(cases, size_has_a_limit);
     tcase_add_test(cases, bytes_to_json);
+    tcase_add_test(cases, sealed_payloads_show_their_key);
     tcase_add_test(cases, replies_are_made_readable);
     tcase_add_test(cases, bad_bytes_are_refused);
     suite_add_tcase(suite, cases);

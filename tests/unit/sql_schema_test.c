@@ -44,6 +44,16 @@ static const struct {
     {"82a16101a1629102", "{\"a\": 1, \"b\": [2]}"}, {"de0001a16101", "{\"a\": 1}"},
     {"df00000001a16101", "{\"a\": 1}"}, {"810102", "{\"1\": 2}"},
     {"81c402abcd01", "{\"\\\\xabcd\": 1}"},
+    /* Sealed (the first of schemas/wire/vectors/seal), and what only looks like it. */
+    {"c73153017096ce09a3ccc02f61e0b06a6accf9e80a537fc43aa9abcd37f3af9b4b8c38375d2513f0e34"
+     "6aa"
+     "03842ea7d581881725",
+        "{\"sealed\": \"7096ce09a3ccc02f\"}"},
+    {"c8010053017096ce09a3ccc02f000000", "{\"sealed\": \"7096ce09a3ccc02f\"}"},
+    {"c90001000053017096ce09a3ccc02f00", "{\"sealed\": \"7096ce09a3ccc02f\"}"},
+    {"c73153017096ce09a3ccc02f000000", NULL}, {"c73153027096ce09a3ccc02f61e0b06a", NULL},
+    {"c73152017096ce09a3ccc02f61e0b06a", NULL},
+    {"c63153017096ce09a3ccc02f61e0b06a", NULL},
     /* Not one whole value. */
     {"", NULL}, {"c1", NULL}, {"cc", NULL}, {"cfff", NULL}, {"a5686c", NULL},
     {"93", NULL}, {"9301", NULL}, {"81a161", NULL}, {"0000", NULL}, {"c404ff", NULL},

@@ -135,7 +135,7 @@ def main():
     for title, secret, job_id, kind, plain in CASES:
         lines += ["", "# " + title, "secret  " + secret.hex(), "key     " + key_id(secret).hex(),
                   "id      " + job_id.hex(), "kind    " + kind, "plain   " + plain.hex(),
-                  "sealed  " + seal(secret, job_id, kind, plain).hex()]
+                  "in      " + seal(secret, job_id, kind, plain).hex()]
     (HERE / "sealed.txt").write_text("\n".join(lines) + "\n")
 
 
