@@ -21,9 +21,11 @@
 #include "schemas/wire/msg.h"
 
 struct mr_auditor; /* audit.h */
+struct mr_curve;   /* schemas/wire/curve.h */
 struct mr_door;    /* door.h */
 struct mr_errand;  /* errand.h */
 struct mr_writer;  /* writer.h */
+struct mr_zap;     /* zap.h */
 
 enum mr_phase {
     MR_PHASE_STARTING, /* the shard is not ours yet: HELLO is answered with STARTING */
@@ -54,6 +56,7 @@ struct mr_guard {
 
 struct mr_broker {
     const struct mr_settings *settings;
+    const struct mr_curve *key; /* NULL: tcp:// is plain, too */
     struct mr_core *core;
     struct mr_rights *rights; /* who may do what; NULL until the shard is ours */
     struct mr_sessions *sessions;
@@ -62,6 +65,7 @@ struct mr_broker {
     struct mr_auditor *auditor;
     struct mr_writer *writer;
     struct mr_mailbox *answers; /* of the writer */
+    struct mr_zap *zap;         /* who gets a connection */
     void *sockets[2];           /* by enum mr_side */
     char bound[2][MR_BOUND_BYTES];
     struct mr_door *door;
@@ -78,6 +82,7 @@ struct mr_broker {
     int64_t forgives_until_us; /* till then, peers that cannot be reached are kept */
     uint32_t scolds;           /* answers to strangers in this second */
     bool has_signals, has_doors, has_answers; /* may have, as far as the last poll said */
+    bool is_open; /* in plain text to other hosts, as `insecure` allowed */
     bool is_announced, is_hurried, is_store_up, writer_has_stopped;
     struct mr_counters counters;
     struct mr_guard guard;

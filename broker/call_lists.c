@@ -1,6 +1,7 @@
 #include "broker/call_lists.h"
 
 #include "broker/door.h"
+#include "broker/zap.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -206,6 +207,30 @@ write_meter(struct mr_wr *wr, const struct mr_meter *meter)
 }
 #define OF_METER 5u
 
+/* Who knocks. */
+static void
+write_zap(struct mr_wr *wr, const struct mr_broker *broker)
+{
+    struct mr_zap_counts counts;
+
+    mr_zap_counts(broker->zap, &counts);
+    mr_wr_cstr(wr, "is_encrypted");
+    mr_wr_bool(wr, broker->key != NULL);
+    mr_wr_cstr(wr, "is_insecure");
+    mr_wr_bool(wr, broker->is_open);
+    mr_wr_cstr(wr, "keys");
+    mr_wr_uint(wr, counts.keys);
+    mr_wr_cstr(wr, "let_in");
+    mr_wr_uint(wr, counts.admitted);
+    mr_wr_cstr(wr, "keys_refused");
+    mr_wr_uint(wr, counts.refused[MR_ZAP_UNKNOWN_KEY]);
+    mr_wr_cstr(wr, "keys_too_early");
+    mr_wr_uint(wr, counts.refused[MR_ZAP_TOO_EARLY]);
+    mr_wr_cstr(wr, "mechanisms_refused");
+    mr_wr_uint(wr, counts.refused[MR_ZAP_MECHANISM] + counts.refused[MR_ZAP_MALFORMED]);
+}
+#define OF_ZAP 7u
+
 void
 mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
 {
@@ -213,7 +238,7 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
 
     mr_core_stats(broker->core, &stats);
     mr_wr_map(wr, LENGTH(of_core) + LENGTH(of_door) + LENGTH(of_loop) +
-                      LENGTH(of_gather) + OF_METER + OF_GUARD + 3);
+                      LENGTH(of_gather) + OF_METER + OF_GUARD + OF_ZAP + 3);
     mr_wr_cstr(wr, "shard");
     mr_wr_int(wr, broker->settings->shard);
     mr_wr_cstr(wr, "epoch");
@@ -225,6 +250,7 @@ mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr)
     write_numbers(wr, &broker->counters, of_loop, LENGTH(of_loop));
     write_numbers(wr, mr_gather_counters(broker->gather), of_gather, LENGTH(of_gather));
     write_refused(wr, &broker->guard);
+    write_zap(wr, broker);
     write_meter(wr, &broker->meter);
 }
 

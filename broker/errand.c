@@ -3,6 +3,7 @@
 #include "broker/audit.h"
 #include "broker/call.h"
 #include "broker/guard.h"
+#include "broker/keys.h"
 #include "broker/writer.h"
 #include "schemas/base/log.h"
 
@@ -429,8 +430,10 @@ on_up_or_down(struct mr_broker *broker, const struct mr_task *task)
 static void
 on_rights(struct mr_broker *broker, struct mr_task *task)
 {
-    if (task->rights)
+    if (task->rights) {
         mr_guard_set_rights(broker, task->rights);
+        mr_keys_publish(broker);
+    }
     task->rights = NULL;
 }
 

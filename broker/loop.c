@@ -4,9 +4,11 @@
 #include "broker/door.h"
 #include "broker/errand.h"
 #include "broker/guard.h"
+#include "broker/keys.h"
 #include "broker/ready.h"
 #include "broker/talk.h"
 #include "broker/writer.h"
+#include "broker/zap.h"
 #include "schemas/base/log.h"
 #include "schemas/wire/frames.h"
 
@@ -47,12 +49,11 @@ bytes_of(zmq_msg_t *msg)
     return mr_span(zmq_msg_data(msg), zmq_msg_size(msg));
 }
 
-/* Who sent it. No listener asks for keys yet: whoever gets here has none. */
+/* Who sent it, as zap.c has found. The routing id does not tell: libzmq forgets it there. */
 static struct mr_span
 user_of(zmq_msg_t *body)
 {
-    (void)body;
-    return mr_span_str(MR_PRINCIPAL_LOCAL);
+    return mr_span_str(zmq_msg_gets(body, "User-Id"));
 }
 
 /* The first of several frames is in `frame`. */
@@ -246,8 +247,10 @@ turn(struct mr_broker *broker)
     may_reap = broker->now.mono_us >= broker->forgives_until_us;
     if (broker->has_signals)
         take_signals(broker);
-    if (broker->has_doors)
+    if (broker->has_doors) {
         mr_door_look(broker);
+        mr_keys_look(broker);
+    }
     has_more = take_in(broker, MR_FRONT);
     has_more = take_in(broker, MR_BACK) || has_more;
     (void)mr_meter_to(&broker->meter, MR_METER_SCHEDULE);
@@ -287,6 +290,7 @@ sleep_until(struct mr_broker *broker, int64_t next_us)
         {.fd = broker->signals, .events = ZMQ_POLLIN},
         {.socket = broker->door_events[MR_FRONT], .events = ZMQ_POLLIN},
         {.socket = broker->door_events[MR_BACK], .events = ZMQ_POLLIN},
+        {.fd = mr_zap_fd(broker->zap), .events = ZMQ_POLLIN},
     };
     int64_t left_us = next_us - mr_clock_now().mono_us;
     int count;
@@ -303,7 +307,7 @@ sleep_until(struct mr_broker *broker, int64_t next_us)
         return;
     broker->has_answers = items[2].revents;
     broker->has_signals = items[3].revents;
-    broker->has_doors = items[4].revents || items[5].revents;
+    broker->has_doors = items[4].revents || items[5].revents || items[6].revents;
 }
 
 /* What is with the writer comes back before we free anything; a database that does not answer

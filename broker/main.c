@@ -7,9 +7,11 @@
 #include "broker/door.h"
 #include "broker/errand.h"
 #include "broker/loop.h"
+#include "broker/probe.h"
 #include "broker/ready.h"
 #include "broker/socket.h"
 #include "broker/writer.h"
+#include "broker/zap.h"
 #include "schemas/base/confine.h"
 #include "schemas/base/log.h"
 
@@ -57,6 +59,7 @@ static const struct {
     {MR_VERSION, EX_CONFIG},
     {MR_BAD_SETTING, EX_CONFIG},
     {MR_BAD_ARGUMENT, EX_CONFIG},
+    {MR_NOT_FOUND, EX_CONFIG},
     {MR_NO_MEMORY, EX_OSERR},
 };
 
@@ -99,8 +102,8 @@ take_wish(int *argc, char **argv)
 }
 
 static enum mr_status
-load_settings(struct mr_conf *conf, struct mr_settings *settings, int argc, char **argv,
-    struct mr_err *err)
+load_settings(struct mr_conf *conf, struct mr_settings *settings, struct mr_curve **key,
+    int argc, char **argv, struct mr_err *err)
 {
     int argi = 1;
     enum mr_status status = mr_conf_load(conf, argc, argv, &argi, err);
@@ -109,7 +112,9 @@ load_settings(struct mr_conf *conf, struct mr_settings *settings, int argc, char
         status = mr_err_setf(err, MR_BAD_SETTING, "The command line cannot be read.",
             "`" PROGRAM " --help` lists the settings.", "\"%s\" is not a setting.",
             argv[argi]);
-    return status ? status : mr_settings_check(settings, err);
+    if (status == MR_OK)
+        status = mr_curve_load(key, settings->key_file, err);
+    return status ? status : mr_settings_check(settings, *key != NULL, err);
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -180,17 +185,37 @@ make_tables(struct mr_broker *broker, struct mr_err *err)
     return MR_OK;
 }
 
+/* Nobody has been told yet where we listen, and nothing is read from the sockets. */
+static enum mr_status
+try_doors(struct mr_broker *broker, void *context, struct mr_err *err)
+{
+    broker->is_open = mr_settings_is_open(broker->settings, broker->key != NULL);
+    if (broker->is_open)
+        mr_log(MR_LOG_WARN, "insecure",
+            "why=\"whoever reaches front or back may submit and run jobs, and read "
+            "along\" "
+            "todo=\"set key_file\"");
+    if (!broker->key)
+        return MR_OK;
+    return mr_probe_run(context, broker->bound[MR_FRONT], broker->bound[MR_BACK],
+        mr_curve_public(broker->key), err);
+}
+
 static enum mr_status
 open_sockets(struct mr_broker *broker, void *context, struct mr_err *err)
 {
-    enum mr_status status = mr_socket_open(&broker->sockets[MR_FRONT], context,
-        broker->settings->front, broker->bound[MR_FRONT], MR_BOUND_BYTES,
-        &broker->first_numbers[MR_FRONT], err);
+    enum mr_status status = mr_zap_new(&broker->zap, context) ? no_memory(err) : MR_OK;
 
     if (status == MR_OK)
+        status = mr_socket_open(&broker->sockets[MR_FRONT], context,
+            broker->settings->front, broker->key, broker->bound[MR_FRONT], MR_BOUND_BYTES,
+            &broker->first_numbers[MR_FRONT], err);
+    if (status == MR_OK)
         status = mr_socket_open(&broker->sockets[MR_BACK], context,
-            broker->settings->back, broker->bound[MR_BACK], MR_BOUND_BYTES,
+            broker->settings->back, broker->key, broker->bound[MR_BACK], MR_BOUND_BYTES,
             &broker->first_numbers[MR_BACK], err);
+    if (status == MR_OK)
+        status = try_doors(broker, context, err);
     if (status == MR_OK && mr_door_open(broker, context))
         status = no_memory(err);
     return status;
@@ -280,10 +305,11 @@ stop(struct mr_broker *broker)
     mr_door_close(broker);
     mr_socket_close(&broker->sockets[MR_FRONT], LINGER_MS);
     mr_socket_close(&broker->sockets[MR_BACK], LINGER_MS);
+    mr_zap_destroy(&broker->zap);
 }
 
 static int
-run(const struct mr_settings *settings)
+run(const struct mr_settings *settings, const struct mr_curve *key)
 {
     struct mr_broker *broker = calloc(1, sizeof *broker);
     enum mr_log_level level = MR_LOG_INFO;
@@ -298,6 +324,7 @@ run(const struct mr_settings *settings)
     mr_log_open(PROGRAM, level);
     mr_log_thread("loop");
     broker->settings = settings;
+    broker->key = key;
     broker->signals = take_over_signals();
     raise_file_limit(settings);
     (void)setenv("ZSYS_SIGHANDLER", "false", 1);
@@ -324,6 +351,7 @@ main(int argc, char **argv)
     struct mr_settings settings = {0};
     enum wish wish = take_wish(&argc, argv);
     struct mr_conf *conf = NULL;
+    struct mr_curve *key = NULL;
     struct mr_err err = {0};
     enum mr_status status;
     int code = EX_OK;
@@ -332,7 +360,7 @@ main(int argc, char **argv)
         return puts(PROGRAM " " MILLRACE_VERSION) < 0 ? EX_IOERR : EX_OK;
     if (mr_conf_new(&conf, "broker", mr_settings_rows, &settings))
         return EX_OSERR;
-    status = load_settings(conf, &settings, argc, argv, &err);
+    status = load_settings(conf, &settings, &key, argc, argv, &err);
     if (wish == WISH_HELP) {
         fputs(intro, stdout);
         mr_conf_print_help(conf, stdout);
@@ -341,8 +369,9 @@ main(int argc, char **argv)
     } else if (wish == WISH_CHECK) {
         puts("The settings are fine.");
     } else {
-        code = run(&settings);
+        code = run(&settings, key);
     }
+    mr_curve_destroy(&key);
     mr_conf_destroy(&conf);
     return code;
 }

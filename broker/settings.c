@@ -1,5 +1,7 @@
 #include "broker/settings.h"
 
+#include "broker/socket.h"
+
 #include <stddef.h>
 #include <string.h>
 
@@ -20,6 +22,7 @@
     {                                                                                    \
         name, MR_CONF_BOOL, AT(field), initial, 0, 0, NULL, help, false                  \
     }
+#define ENDPOINT_BYTES 256
 #define HOUR_MS INT64_C(3600000)
 #define DAY_MS (24 * HOUR_MS)
 
@@ -29,8 +32,11 @@ const struct mr_conf_row mr_settings_rows[] = {
     TEXT("back", back, "tcp://127.0.0.1:*", "endpoints for workers"),
     {"database", MR_CONF_STRING, AT(database), "", 0, 0, NULL,
         "connection string of PostgreSQL", true},
+    TEXT("key_file", key_file, "",
+        "the broker's key (`millrace key new broker`): with it every tcp:// endpoint is "
+        "encrypted, and only registered keys get in"),
     SWITCH("insecure", is_insecure, "false",
-        "listen beyond this host although connections are not encrypted"),
+        "without a key: listen in plain text beyond this host all the same"),
     SWITCH("no_wait", does_not_wait, "false",
         "end at once when the database is down at start"),
     TEXT("ready_file", ready_file, "", "written with the endpoints when they are served"),
@@ -118,25 +124,32 @@ mr_settings_next_endpoint(const char **rest, char *out, size_t room)
     return true;
 }
 
+/* The first one where nobody has to prove who he is, and everybody on the way may read along. */
 static bool
-is_local(const char *endpoint)
+find_open(const char *list, bool has_key, char endpoint[ENDPOINT_BYTES])
 {
-    static const char *const local[] = {
-        "ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"};
+    const char *rest = list;
 
-    for (size_t i = 0; i < sizeof local / sizeof *local; i++) {
-        if (strncmp(endpoint, local[i], strlen(local[i])) == 0)
+    while (mr_settings_next_endpoint(&rest, endpoint, ENDPOINT_BYTES))
+        if (mr_socket_way(endpoint, has_key) == MR_CURVE_BY_ALL)
             return true;
-    }
     return false;
 }
 
+bool
+mr_settings_is_open(const struct mr_settings *settings, bool has_key)
+{
+    char endpoint[ENDPOINT_BYTES];
+
+    return find_open(settings->front, has_key, endpoint) ||
+           find_open(settings->back, has_key, endpoint);
+}
+
 static enum mr_status
-check_endpoints(const struct mr_settings *settings, const char *name, const char *list,
-    struct mr_err *err)
+check_endpoints(const char *name, const char *list, struct mr_err *err)
 {
     const char *rest = list;
-    char endpoint[256];
+    char endpoint[ENDPOINT_BYTES];
     int count = 0;
 
     while (mr_settings_next_endpoint(&rest, endpoint, sizeof endpoint)) {
@@ -148,13 +161,6 @@ check_endpoints(const struct mr_settings *settings, const char *name, const char
             return mr_err_setf(err, MR_BAD_SETTING, "An endpoint cannot be used.",
                 "Write tcp://ADDRESS:PORT or ipc://PATH.",
                 "`%s` has %s, which is neither tcp:// nor ipc://.", name, endpoint);
-        if (!is_local(endpoint) && !settings->is_insecure)
-            return mr_err_setf(err, MR_BAD_SETTING,
-                "An endpoint would be open to other hosts.",
-                "Listen on 127.0.0.1, or set `insecure = yes` if everybody who can reach "
-                "that port may submit and run jobs.",
-                "`%s` has %s; connections are neither encrypted nor authenticated yet.",
-                name, endpoint);
     }
     if (rest || count == 0)
         return mr_err_setf(err, MR_BAD_SETTING, "An endpoint cannot be used.",
@@ -163,13 +169,31 @@ check_endpoints(const struct mr_settings *settings, const char *name, const char
     return MR_OK;
 }
 
-enum mr_status
-mr_settings_check(const struct mr_settings *settings, struct mr_err *err)
+static enum mr_status
+check_exposure(const struct mr_settings *settings, struct mr_err *err)
 {
-    enum mr_status status = check_endpoints(settings, "front", settings->front, err);
+    char endpoint[ENDPOINT_BYTES];
+
+    if (!find_open(settings->front, false, endpoint) &&
+        !find_open(settings->back, false, endpoint))
+        return MR_OK;
+    return mr_err_setf(err, MR_BAD_SETTING, "An endpoint would be open to other hosts.",
+        "Set `key_file` (`millrace key new broker` makes a key), listen on 127.0.0.1, or "
+        "set `insecure = yes` if everybody who can reach that port may do as he likes.",
+        "%s leaves this host, and without a key connections are neither encrypted nor "
+        "authenticated.",
+        endpoint);
+}
+
+enum mr_status
+mr_settings_check(const struct mr_settings *settings, bool has_key, struct mr_err *err)
+{
+    enum mr_status status = check_endpoints("front", settings->front, err);
 
     if (status == MR_OK)
-        status = check_endpoints(settings, "back", settings->back, err);
+        status = check_endpoints("back", settings->back, err);
+    if (status == MR_OK && !settings->is_insecure && !has_key)
+        status = check_exposure(settings, err);
     if (status == MR_OK && settings->backoff_base_ms > settings->backoff_cap_ms)
         status = mr_err_setf(err, MR_BAD_SETTING, "Two settings contradict each other.",
             "Raise backoff_cap_ms or lower backoff_base_ms.",

@@ -16,8 +16,9 @@ struct mr_settings {
     const char *front, *back; /* endpoints, separated by commas */
     const char *database;     /* connection string of libpq; "" for its own defaults */
     const char *ready_file;   /* "" for none */
+    const char *key_file;     /* "": systemd's credential, or none */
     const char *log_level, *unknown_kinds;
-    bool is_insecure;      /* may listen beyond this host */
+    bool is_insecure;      /* may listen in plain text beyond this host */
     const char *user;      /* whom to become; "" for nobody else */
     bool keeps_core_dumps; /* memory may be written to disk by a crash */
     bool does_not_wait;    /* for a database that is down at start */
@@ -34,10 +35,13 @@ struct mr_settings {
 /* The table; ends with a row without a name. */
 extern const struct mr_conf_row mr_settings_rows[];
 
-/* What a single row cannot say: endpoints that leave this host without `insecure`, a lease
- * shorter than its renewals. MR_BAD_SETTING. */
+/* What a single row cannot say: endpoints that leave this host with neither a key nor
+ * `insecure`, two limits that contradict each other. MR_BAD_SETTING. */
 enum mr_status mr_settings_check(
-    const struct mr_settings *settings, struct mr_err *err) MR_MUST_CHECK;
+    const struct mr_settings *settings, bool has_key, struct mr_err *err) MR_MUST_CHECK;
+
+/* True if an endpoint is open to other hosts in plain text: `insecure` was needed. */
+bool mr_settings_is_open(const struct mr_settings *settings, bool has_key);
 
 /* Those that are the core's. Draws the hash key and the seed. */
 void mr_settings_core(const struct mr_settings *settings, struct mr_core_conf *out);

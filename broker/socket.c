@@ -85,9 +85,17 @@ explain(int error, const char *endpoint, struct mr_err *err)
         "%s: %s.", endpoint, zmq_strerror(error));
 }
 
+enum mr_curve_way
+mr_socket_way(const char *endpoint, bool has_key)
+{
+    if (has_key && strncmp(endpoint, "tcp://", strlen("tcp://")) == 0)
+        return MR_CURVE_BY_KEY;
+    return mr_curve_is_local(endpoint) ? MR_CURVE_BY_HOST : MR_CURVE_BY_ALL;
+}
+
 static enum mr_status
-bind_one(void *socket, const char *endpoint, char *bound, size_t bound_bytes,
-    struct mr_err *err)
+bind_one(void *socket, const char *endpoint, const struct mr_curve *key, char *bound,
+    size_t bound_bytes, struct mr_err *err)
 {
     char real[ENDPOINT_BYTES] = "";
     size_t real_bytes = sizeof real, used = strlen(bound);
@@ -96,6 +104,7 @@ bind_one(void *socket, const char *endpoint, char *bound, size_t bound_bytes,
     /* With it an address of version 4 would be announced in the form of version 6, which not
      * every peer can connect to. */
     set(socket, ZMQ_IPV6, strchr(endpoint, '[') != NULL);
+    mr_curve_admit(socket, mr_socket_way(endpoint, key != NULL), key);
     if (zmq_bind(socket, endpoint) != 0)
         return explain(errno, endpoint, err);
     MR_ASSERT(zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, real, &real_bytes) == 0);
@@ -107,8 +116,9 @@ bind_one(void *socket, const char *endpoint, char *bound, size_t bound_bytes,
 }
 
 enum mr_status
-mr_socket_open(void **out, void *context, const char *endpoints, char *bound,
-    size_t bound_bytes, uint32_t *first_number, struct mr_err *err)
+mr_socket_open(void **out, void *context, const char *endpoints,
+    const struct mr_curve *key, char *bound, size_t bound_bytes, uint32_t *first_number,
+    struct mr_err *err)
 {
     void *socket = socket_new(context);
     const char *rest = endpoints;
@@ -125,7 +135,7 @@ mr_socket_open(void **out, void *context, const char *endpoints, char *bound,
         return status;
     }
     while (status == MR_OK && mr_settings_next_endpoint(&rest, endpoint, sizeof endpoint))
-        status = bind_one(socket, endpoint, bound, bound_bytes, err);
+        status = bind_one(socket, endpoint, key, bound, bound_bytes, err);
     if (status) {
         mr_socket_close(&socket, 0);
         return status;

@@ -12,11 +12,17 @@
 #include "broker/session.h"
 #include "schemas/base/span.h"
 #include "schemas/base/status.h"
+#include "schemas/wire/curve.h"
+
+/* How those who connect to `endpoint` are let in. With a key: by theirs on every tcp://. Without
+ * one: as they come, from this host, or from anywhere. */
+enum mr_curve_way mr_socket_way(const char *endpoint, bool has_key);
 
 /* Bind to every endpoint of the list; `bound` gets what came of it (ports filled in),
- * separated by commas; `first_number` what door.h is about. MR_ADDRESS_IN_USE, MR_DENIED, MR_BAD_SETTING, MR_NO_MEMORY. */
+ * separated by commas; `first_number` what door.h is about. `key` may be NULL. The handler of
+ * zap.h is there. MR_ADDRESS_IN_USE, MR_DENIED, MR_BAD_SETTING, MR_NO_MEMORY. */
 enum mr_status mr_socket_open(void **out, void *context, const char *endpoints,
-    char *bound, size_t bound_bytes, uint32_t *first_number,
+    const struct mr_curve *key, char *bound, size_t bound_bytes, uint32_t *first_number,
     struct mr_err *err) MR_MUST_CHECK;
 
 /* What is on its way gets linger_ms. */

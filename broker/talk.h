@@ -9,7 +9,7 @@
 
 #include "broker/broker.h"
 
-/* One message. `user` is who sent it, as the handshake found out: 40 characters of a public key, or
+/* One message. `user` is who sent it, as the handshake found out (zap.h): 40 characters of a public key, or
  * `local` or `anyone`. Empty: refused, whatever it says. */
 void mr_talk_message(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
     struct mr_span user, struct mr_span bytes);

@@ -16,6 +16,19 @@ static const struct mr_conf_row rows[] = {
         .offset = offsetof(struct mr_cli_settings, endpoint),
         .help = "Where the broker is: tcp://HOST:PORT, several with commas. Empty: as "
                 "`millrace dev` in this folder says"},
+    {.name = "key_file",
+        .type = MR_CONF_STRING,
+        .offset = offsetof(struct mr_cli_settings, key_file),
+        .help = "Who you are: the file NAME.key of `millrace key new NAME`"},
+    {.name = "server_key",
+        .type = MR_CONF_STRING,
+        .offset = offsetof(struct mr_cli_settings, server_key),
+        .help = "Who the broker is: its .pub file, or the 40 characters in it"},
+    {.name = "insecure",
+        .type = MR_CONF_BOOL,
+        .offset = offsetof(struct mr_cli_settings, is_insecure),
+        .initial = "false",
+        .help = "Without a key: speak plain text to other hosts all the same"},
     {.name = "database",
         .type = MR_CONF_STRING,
         .offset = offsetof(struct mr_cli_settings, database),
@@ -156,8 +169,9 @@ no_value(const struct parsing *p, const char *word)
         "Write its value behind it.", "%.100s is the last word.", word);
 }
 
-static bool
-is_setting(const char *name)
+/* NULL if it is none. */
+static const struct mr_conf_row *
+find_setting(const char *name)
 {
     char as_row[64];
 
@@ -166,8 +180,8 @@ is_setting(const char *name)
         *c = *c == '-' ? '_' : *c;
     for (const struct mr_conf_row *row = rows; row->name; row++)
         if (strcmp(row->name, as_row) == 0)
-            return true;
-    return strcmp(name, "config") == 0;
+            return row;
+    return NULL;
 }
 
 /* Kept for conf.h: the flag, and its value as a word of its own. */
@@ -184,12 +198,35 @@ keep_flag(struct parsing *p, const char *flag, const char *value, const char *wo
     return MR_OK;
 }
 
+/* A switch takes a value behind "=" only: the next word is none of its. */
+static enum mr_status
+keep_switch(struct parsing *p, const char *word)
+{
+    p->flags[p->flag_count] = strdup(word);
+    if (!p->flags[p->flag_count++])
+        return mr_err_set(p->err, MR_NO_MEMORY, "No memory.", NULL, NULL);
+    return MR_OK;
+}
+
+static enum mr_status
+take_setting(struct parsing *p, const char *name, const char *word)
+{
+    const struct mr_conf_row *row = find_setting(name);
+    char flag[80];
+
+    (void)snprintf(flag, sizeof flag, "--%s", name);
+    if (!row && strcmp(name, "config") != 0)
+        return unknown_flag(p, name);
+    if (row && row->type == MR_CONF_BOOL)
+        return keep_switch(p, word);
+    return keep_flag(p, flag, flag_value(p, word), word);
+}
+
 static enum mr_status
 take_option(struct parsing *p, const char *word)
 {
     const struct mr_cli_option *options =
         p->cli->command ? p->cli->command->options : NULL;
-    char flag[80];
     char name[64];
 
     if (!flag_name(word, name))
@@ -204,9 +241,7 @@ take_option(struct parsing *p, const char *word)
         p->cli->values[i] = options[i].value ? flag_value(p, word) : "";
         return p->cli->values[i] ? MR_OK : no_value(p, word);
     }
-    (void)snprintf(flag, sizeof flag, "--%s", name);
-    return is_setting(name) ? keep_flag(p, flag, flag_value(p, word), word)
-                            : unknown_flag(p, name);
+    return take_setting(p, name, word);
 }
 
 static enum mr_status
@@ -296,7 +331,10 @@ mr_cli_connect(struct mr_cli *cli, struct mr_err *err)
 {
     struct millrace_options options = {.endpoints = cli->settings.endpoint,
         .default_timeout_ms = (int)cli->settings.timeout_ms,
-        .seal_file = ""};
+        .seal_file = "",
+        .key_file = cli->settings.key_file,
+        .server_key = cli->settings.server_key,
+        .is_insecure = cli->settings.is_insecure};
     struct millrace_error error;
     int timeout_ms = cli->settings.timeout_ms < CONNECT_MS ? (int)cli->settings.timeout_ms
                                                            : CONNECT_MS;

@@ -54,7 +54,8 @@ struct mr_cli_command {
 };
 
 struct mr_cli_settings {
-    const char *endpoint, *database, *output, *seal_file;
+    const char *endpoint, *database, *output, *seal_file, *key_file, *server_key;
+    bool is_insecure;
     int64_t timeout_ms;
 };
 

@@ -82,6 +82,44 @@ set_name(struct millrace *mr, const char *name)
             *c = '_';
 }
 
+static bool
+is_yes(const char *text)
+{
+    return text && (strcmp(text, "yes") == 0 || strcmp(text, "true") == 0 ||
+                       strcmp(text, "1") == 0 || strcmp(text, "on") == 0);
+}
+
+static int
+said(struct millrace_error *error, const struct mr_err *err)
+{
+    if (error) {
+        error->code = (int)err->status;
+        (void)snprintf(error->what, sizeof error->what, "%s", err->what);
+        (void)snprintf(error->why, sizeof error->why, "%s", err->why);
+        (void)snprintf(error->todo, sizeof error->todo, "%s", err->todo);
+    }
+    return (int)err->status;
+}
+
+static int
+load_keys(struct millrace *mr, const struct millrace_options *options,
+    struct millrace_error *error)
+{
+    const char *key_file =
+        options->key_file ? options->key_file : getenv("MILLRACE_KEY_FILE");
+    const char *server_key =
+        options->server_key ? options->server_key : getenv("MILLRACE_SERVER_KEY");
+    bool is_insecure = options->is_insecure || is_yes(getenv("MILLRACE_INSECURE"));
+    struct mr_err err = {.status = MR_OK};
+
+    if (mr_curve_peer_load(&mr->peer, key_file, server_key, is_insecure, &err))
+        return said(error, &err);
+    for (unsigned i = 0; i < mr->endpoint_count; i++)
+        if (mr_curve_peer_check(&mr->peer, mr->endpoints[i], &err))
+            return said(error, &err);
+    return MILLRACE_OK;
+}
+
 static int
 start(struct millrace *mr, struct millrace_error *error)
 {
@@ -120,8 +158,8 @@ millrace_open(const struct millrace_options *options, struct millrace_error *err
         options->outstanding_max ? options->outstanding_max : OUTSTANDING_DEFAULT;
     set_name(mr, options->name);
     if (split_endpoints(mr, endpoints ? endpoints : ENDPOINT_DEFAULT, error) ||
-        check_endpoints(mr, error) || mr_lib_seal_open(mr, options, error) ||
-        start(mr, error)) {
+        check_endpoints(mr, error) || load_keys(mr, options, error) ||
+        mr_lib_seal_open(mr, options, error) || start(mr, error)) {
         millrace_close(mr);
         return NULL;
     }
@@ -159,6 +197,7 @@ millrace_close(struct millrace *mr)
         mr_lib_request_free(req);
     if (mr->context)
         (void)zmq_ctx_term(mr->context);
+    mr_curve_peer_fini(&mr->peer);
     mr_mailbox_destroy(&mr->completions);
     mr_mailbox_destroy(&mr->inbox);
     for (unsigned i = 0; i < mr->endpoint_count; i++)
@@ -180,7 +219,7 @@ static int
 judge(const struct mr_lib_req *req, const char *what, struct millrace_error *error)
 {
     if (req->code != MILLRACE_KNOWN && req->code != MILLRACE_FINISHED)
-        (void)mr_lib_error(error, req->code, what, req->text);
+        (void)mr_lib_error_of(error, req->code, what, req);
     return req->code;
 }
 
@@ -276,7 +315,7 @@ take_slice(struct slice *slice, int *codes, int *worst, struct millrace_error *e
             codes[slice->begin + i] = code;
         if (is_good(code) || *worst)
             continue;
-        *worst = mr_lib_error(error, code, "Some jobs were not submitted.", req->text);
+        *worst = mr_lib_error_of(error, code, "Some jobs were not submitted.", req);
     }
     mr_lib_request_free(req);
     slice->req = NULL;
@@ -391,7 +430,7 @@ millrace_call(struct millrace *mr, const char *method, const void *args,
         return no_memory(error, what);
     mr_lib_request_give(mr, req);
     mr_lib_request_await(req);
-    code = mr_lib_error(error, req->code, what, req->text);
+    code = mr_lib_error_of(error, req->code, what, req);
     if (!code)
         *reply = mr_wr_take(&req->bytes, reply_bytes);
     mr_lib_request_free(req);

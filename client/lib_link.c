@@ -89,6 +89,8 @@ mr_lib_link_end(
     mr_lib_submit_forget(link, req);
     mr_lib_watch_forget(link, req);
     req->code = code;
+    if (code && code == link->refusal)
+        req->advice = link->advice;
     if (text.n)
         mr_lib_request_say(req, text);
     if (!req->is_async) {
@@ -107,9 +109,11 @@ late_code(const struct mr_lib_link *link, const struct mr_lib_req *req)
 
     if (unit && unit->code && !unit->is_settled && !unit->flight && !unit->is_unsure)
         return unit->code;
-    if (!req->was_sent)
-        return link->state == MR_LIB_UP ? MR_BUSY : MR_UNREACHABLE;
-    return MR_TIMEOUT;
+    if (req->was_sent)
+        return MR_TIMEOUT;
+    if (link->state == MR_LIB_UP)
+        return MR_BUSY;
+    return link->refusal ? link->refusal : MR_UNREACHABLE;
 }
 
 static void
@@ -178,6 +182,20 @@ end_ready(struct mr_lib_link *link, int code)
         next = req->next;
         if (req->type == MR_LIB_READY)
             mr_lib_link_end(link, req, code, mr_span_str(code ? link->text : ""));
+    }
+}
+
+void
+mr_lib_link_refused(struct mr_lib_link *link, int code, const char *advice)
+{
+    struct mr_lib_req *next;
+
+    link->refusal = code;
+    link->advice = advice;
+    for (struct mr_lib_req *req = link->open; req; req = next) {
+        next = req->next;
+        if (!req->was_sent)
+            mr_lib_link_end(link, req, code, mr_span_str(link->text));
     }
 }
 
@@ -344,8 +362,7 @@ on_error(struct mr_lib_link *link, const struct mr_msg *msg, int64_t now)
         mr_lib_link_say(link, error.text);
         link->fall = (int)error.code;
         if (error.code >= 300 && error.code < 400) {
-            link->refusal = (int)error.code;
-            end_ready(link, link->refusal);
+            mr_lib_link_refused(link, (int)error.code, NULL);
         }
         return;
     }

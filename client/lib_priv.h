@@ -17,6 +17,7 @@
 #include "schemas/base/mailbox.h"
 #include "schemas/base/status.h"
 #include "schemas/base/uuid.h"
+#include "schemas/wire/curve.h"
 #include "schemas/wire/msg.h"
 #include "schemas/wire/seal.h"
 
@@ -71,7 +72,8 @@ struct mr_lib_req {
     int code;
     int64_t deadline_us; /* monotonic */
     void *tag;
-    char *text; /* why, for a failure; NULL: nothing to say */
+    char *text;         /* why, for a failure; NULL: nothing to say */
+    const char *advice; /* what to do; static; NULL: what the code says */
 
     struct mr_uuid id;    /* of an asynchronous job */
     struct mr_span queue; /* of all its units */
@@ -107,9 +109,8 @@ struct mr_lib_link {
     uint64_t random;
 
     /* The connection. */
-    void *socket;  /* NULL when DOWN */
-    void *monitor; /* says when the connection breaks */
-    unsigned monitor_count;
+    void *socket;              /* NULL when DOWN */
+    void *monitor;             /* says when the connection breaks */
     int socket_fd, monitor_fd; /* -1 when DOWN */
     bool may_hear, may_break;  /* there may be something to be received from them */
     bool has_used;             /* sent, and not looked since */
@@ -121,7 +122,8 @@ struct mr_lib_link {
     struct mr_wr
         out;     /* what the socket has not taken yet; n is 0 when there is nothing */
     int fall;    /* the connection is to be given up: why; 0: it is fine */
-    int refusal; /* code with which HELLO was refused last; 0: it was not */
+    int refusal; /* code with which we were refused last; 0: we were not */
+    const char *advice; /* ... and what to do about it; static; NULL: nothing special */
     char text[MR_LIB_TEXT_MAX]; /* what went wrong last */
 
     /* Requests that have not ended. */
@@ -160,6 +162,7 @@ struct millrace {
     uint32_t outstanding_max;
     atomic_uint_fast32_t outstanding;
     struct mr_hash_key hash_key;
+    struct mr_curve_peer peer; /* constant */
     /* Twice the number of jobs that were given to the thread; odd while it could not send
      * another one, and need not be woken for it. */
     _Atomic uint32_t gate;
@@ -188,6 +191,9 @@ void mr_lib_request_give(struct millrace *mr, struct mr_lib_req *req);
 void mr_lib_request_await(struct mr_lib_req *req);
 int mr_lib_error(
     struct millrace_error *error, int code, const char *what, const char *why);
+/* What its request says of a code. */
+int mr_lib_error_of(struct millrace_error *error, int code, const char *what,
+    const struct mr_lib_req *req);
 
 /* lib_seal.c. Open: the ring that the options name, if they do. */
 int mr_lib_seal_open(struct millrace *mr, const struct millrace_options *options,
@@ -205,6 +211,9 @@ void mr_lib_link_run(void *argument);
 /* Ends a request: takes it out of everything and hands it back. `text` may be empty. */
 void mr_lib_link_end(
     struct mr_lib_link *link, struct mr_lib_req *req, int code, struct mr_span text);
+/* HELLO, or the handshake before it, was refused, and will be again. Ends what was never sent; what
+ * was may have had an effect, and waits. */
+void mr_lib_link_refused(struct mr_lib_link *link, int code, const char *advice);
 /* Keeps what went wrong last. */
 void mr_lib_link_say(struct mr_lib_link *link, struct mr_span text);
 /* True if a message may be put into link->out now. */

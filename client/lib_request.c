@@ -14,6 +14,16 @@
 #define REPLY_BYTES_MAX (8u * 1024 * 1024)
 
 int
+mr_lib_error_of(struct millrace_error *error, int code, const char *what,
+    const struct mr_lib_req *req)
+{
+    (void)mr_lib_error(error, code, what, req->text);
+    if (error && code && req->advice)
+        (void)snprintf(error->todo, sizeof error->todo, "%s", req->advice);
+    return code;
+}
+
+int
 mr_lib_error(struct millrace_error *error, int code, const char *what, const char *why)
 {
     if (!error || code == MILLRACE_OK)

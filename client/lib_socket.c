@@ -40,49 +40,39 @@ socket_new(void *context)
 }
 
 /* libzmq mends a broken connection by itself, and would hide from us that the broker at the
- * other end may be another one, which knows nothing of us: so it has to tell. */
+ * other end may be another one, which knows nothing of us: so it has to tell. And it would try
+ * for ever with a key that is refused. */
 static void
 open_monitor(struct mr_lib_link *link)
 {
-    char address[64];
-
-    (void)snprintf(address, sizeof address, "inproc://monitor-%u", ++link->monitor_count);
-    if (zmq_socket_monitor(link->socket, address, ZMQ_EVENT_DISCONNECTED) != 0)
-        return;
-    link->monitor = zmq_socket(link->mr->context, ZMQ_PAIR);
-    if (!link->monitor)
-        return;
-    set_option(link->monitor, ZMQ_LINGER, 0);
-    if (zmq_connect(link->monitor, address) == 0)
-        return;
-    (void)zmq_close(link->monitor);
-    link->monitor = NULL;
+    link->monitor = mr_curve_watch(link->mr->context, link->socket);
 }
 
 void
 mr_lib_socket_listen(struct mr_lib_link *link)
 {
-    char event[16];
+    const char *endpoint = link->mr->endpoints[link->endpoint];
+    enum mr_curve_event event = MR_CURVE_WELCOME;
+    struct mr_err err;
 
     link->may_break = false;
-    if (!link->monitor || zmq_recv(link->monitor, event, sizeof event, ZMQ_DONTWAIT) < 0)
+    while (event == MR_CURVE_WELCOME)
+        event = mr_curve_event(link->monitor);
+    if (event == MR_CURVE_NOTHING)
         return;
-    (void)snprintf(link->text, sizeof link->text, "The connection to %s was lost.",
-        link->mr->endpoints[link->endpoint]);
-    link->fall = MR_UNREACHABLE;
+    link->fall = (int)mr_curve_explain(event, &link->mr->peer, endpoint, &err);
+    (void)snprintf(link->text, sizeof link->text, "%s", err.why);
+    if (link->fall == MR_DENIED)
+        mr_lib_link_refused(link, link->fall, mr_curve_advice(event, &link->mr->peer));
 }
 
 void
 mr_lib_socket_close(struct mr_lib_link *link)
 {
-    if (link->socket) {
-        (void)zmq_socket_monitor(link->socket, NULL, 0);
+    mr_curve_unwatch(link->socket, &link->monitor);
+    if (link->socket)
         (void)zmq_close(link->socket);
-    }
-    if (link->monitor)
-        (void)zmq_close(link->monitor);
     link->socket = NULL;
-    link->monitor = NULL;
     link->socket_fd = link->monitor_fd = -1;
     link->may_hear = link->may_break = false;
 }
@@ -102,8 +92,10 @@ void
 mr_lib_socket_open(struct mr_lib_link *link, const char *endpoint)
 {
     link->socket = socket_new(link->mr->context);
-    if (link->socket)
+    if (link->socket) {
         open_monitor(link);
+        (void)mr_curve_peer_apply(&link->mr->peer, link->socket, endpoint);
+    }
     link->socket_fd = fd_of(link->socket);
     link->monitor_fd = fd_of(link->monitor);
     link->may_hear = link->may_break = true; /* nobody has looked yet */

@@ -109,14 +109,26 @@ struct millrace_options {
      * variable MILLRACE_SEAL_FILE, else millrace.seal in $CREDENTIALS_DIRECTORY if it is there, else
      * nothing is sealed; "": nothing is sealed. */
     const char *seal_file;
+
+    /* Who we are: the file that `millrace key new NAME` wrote, which only we may read. NULL: the
+     * variable MILLRACE_KEY_FILE, else millrace.key in $CREDENTIALS_DIRECTORY, else no key. With
+     * a key every tcp:// endpoint is spoken to with CURVE, without one in plain text, which
+     * is refused for other hosts than this one. */
+    const char *key_file;
+    /* Who the broker is: its .pub file, or the 40 characters in it; NULL: MILLRACE_SERVER_KEY.
+     * Goes with a key of ours, and only with one. */
+    const char *server_key;
+    int is_insecure; /* 1: plain text to other hosts all the same; 0: MILLRACE_INSECURE=yes */
 };
 
 /* Connects in the background: this does not wait for a broker. `options` may be NULL; nothing
- * in it is kept. NULL and `error` on failure (BAD_ARGUMENT, BAD_SETTING, NO_MEMORY). */
+ * in it is kept. NULL and `error` on failure (BAD_ARGUMENT, NO_MEMORY; about keys BAD_SETTING,
+ * DENIED, NOT_FOUND). */
 MILLRACE_API struct millrace *millrace_open(
     const struct millrace_options *options, struct millrace_error *error);
 
-/* Wait until a broker has welcomed us. UNREACHABLE, DENIED, WRONG_VERSION. */
+/* Wait until a broker has welcomed us. UNREACHABLE, DENIED (it does not know our key, or one of
+ * us speaks plain text and the other does not), WRONG_VERSION. */
 MILLRACE_API int millrace_ready(
     struct millrace *mr, int timeout_ms, struct millrace_error *error);
 

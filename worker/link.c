@@ -89,6 +89,22 @@ put_hello(struct mr_link *link)
     mr_put_hello(&link->out, ++link->corr, &hello, link->offers);
 }
 
+/* Why nobody answers, if libzmq knows: a key that is refused is not tried again soon. */
+static void
+look_at_handshake(struct mr_link *link)
+{
+    enum mr_curve_event event = MR_CURVE_WELCOME;
+    struct mr_err err;
+
+    while (event == MR_CURVE_WELCOME)
+        event = mr_curve_event(link->monitor);
+    if (link->state != MR_LINK_GREETING || event == MR_CURVE_NOTHING)
+        return;
+    link->is_refused =
+        mr_curve_explain(event, link->conf.peer, link->endpoint, &err) == MR_DENIED;
+    mr_link_talk_fall(link, err.why, mr_span_str(link->is_refused ? err.todo : ""));
+}
+
 static void
 next_endpoint(struct mr_link *link)
 {
@@ -100,6 +116,22 @@ next_endpoint(struct mr_link *link)
 }
 
 static void
+dress(struct mr_link *link)
+{
+    link->monitor = mr_curve_watch(link->context, link->socket);
+    (void)mr_curve_peer_apply(link->conf.peer, link->socket, link->endpoint);
+}
+
+static void
+undress(struct mr_link *link)
+{
+    mr_curve_unwatch(link->socket, &link->monitor);
+    if (link->socket)
+        (void)zmq_close(link->socket);
+    link->socket = NULL;
+}
+
+static void
 connect_next(struct mr_link *link, int64_t now)
 {
     next_endpoint(link);
@@ -107,6 +139,8 @@ connect_next(struct mr_link *link, int64_t now)
     link->greet_until_us = now + GREET_US;
     link->must_fall = false;
     link->socket = socket_new(link->context);
+    if (link->socket)
+        dress(link);
     if (!link->socket || zmq_connect(link->socket, link->endpoint) != 0) {
         mr_link_talk_fall(link, "cannot connect", mr_span_str(zmq_strerror(errno)));
         return;
@@ -141,9 +175,7 @@ fall(struct mr_link *link, int64_t now)
         mr_log(MR_LOG_WARN, "broker_lost", "endpoint=%s why=\"%s\" held=%u",
             link->endpoint, link->why, mr_session_held(link->session));
     link->has_complained = true;
-    if (link->socket)
-        (void)zmq_close(link->socket);
-    link->socket = NULL;
+    undress(link);
     link->state = MR_LINK_DOWN;
     link->must_fall = link->is_refused = false;
     link->next_try_us = now + wait_us;
@@ -289,10 +321,11 @@ sleep_until(struct mr_link *link, int64_t due_us)
         {.fd = mr_mailbox_fd(link->box), .events = ZMQ_POLLIN},
         {.socket = link->socket,
             .events = (short)(ZMQ_POLLIN | (link->out.n ? ZMQ_POLLOUT : 0))},
+        {.socket = link->monitor, .events = ZMQ_POLLIN},
     };
+    int count = 1 + (link->socket != NULL) + (link->monitor != NULL);
 
-    (void)zmq_poll(
-        items, link->socket ? 2 : 1, poll_ms(link, due_us, mr_clock_now().mono_us));
+    (void)zmq_poll(items, count, poll_ms(link, due_us, mr_clock_now().mono_us));
 }
 
 static int64_t
@@ -307,6 +340,8 @@ turn(struct mr_link *link)
     for (int i = 0; i < RECEIVE_MAX && link->socket && !link->must_fall; i++)
         if (!receive_one(link, now))
             break;
+    if (link->monitor && !link->must_fall)
+        look_at_handshake(link);
     due_us = mr_session_tick(link->session, now);
     say_all(link, now);
     ask_for_life(link, now.mono_us);
@@ -328,9 +363,7 @@ say_bye(struct mr_link *link)
         mr_put_bye(&link->out, 0, mr_span_str("stopped"), 0);
         mr_link_send(link);
     }
-    if (link->socket)
-        (void)zmq_close(link->socket);
-    link->socket = NULL;
+    undress(link);
     link->state = MR_LINK_DOWN;
 }
 

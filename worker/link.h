@@ -12,6 +12,7 @@
 #include "schemas/base/mailbox.h"
 #include "schemas/base/status.h"
 #include "schemas/base/uuid.h"
+#include "schemas/wire/curve.h"
 #include "worker/note.h"
 #include "worker/registry.h"
 #include "worker/settings.h"
@@ -23,6 +24,7 @@ struct mr_link_conf {
     const struct mr_settings
         *settings; /* all borrowed; names and endpoints are checked */
     const struct mr_registry *registry;
+    const struct mr_curve_peer *peer; /* fits the endpoints */
     struct mr_uuid instance;
     const char *name; /* for people, 1 to 64 printable characters */
     const struct mr_opener *opener;

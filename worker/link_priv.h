@@ -29,6 +29,7 @@ struct mr_link {
     struct mr_offer *offers;
 
     void *context, *socket;
+    void *monitor; /* says why a handshake failed; NULL without memory for it */
     enum mr_link_state state;
     struct mr_wr out; /* the message that could not be sent yet */
     uint64_t corr;    /* of HELLO */

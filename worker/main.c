@@ -35,6 +35,7 @@ struct worker {
     struct mr_opener opener;
     struct mr_mailbox *box; /* notes for this thread */
     struct mr_link *link;
+    struct mr_curve_peer peer;
     struct mr_uuid instance;
     char name[MR_NAME_BYTES_MAX + 1];
     char *loads;
@@ -108,6 +109,20 @@ check_settings(struct worker *worker, struct mr_err *err)
     return MR_OK;
 }
 
+static enum mr_status
+load_keys(struct worker *worker, struct mr_err *err)
+{
+    const struct mr_settings *settings = &worker->settings;
+    const char *rest = settings->endpoint;
+    char endpoint[256];
+    enum mr_status status = mr_curve_peer_load(&worker->peer, settings->key_file,
+        settings->server_key, settings->is_insecure, err);
+
+    while (status == MR_OK && mr_settings_next(&rest, endpoint, sizeof endpoint))
+        status = mr_curve_peer_check(&worker->peer, endpoint, err);
+    return status;
+}
+
 /* True: there is nothing more to do, and *code is how it went. */
 static bool
 read_settings(struct worker *worker, int argc, char **argv, int *code)
@@ -143,8 +158,10 @@ read_settings(struct worker *worker, int argc, char **argv, int *code)
         return true;
     }
     status = check_settings(worker, &err);
+    if (status == MR_OK)
+        status = load_keys(worker, &err);
     if (status)
-        *code = complain(&err, EX_CONFIG);
+        *code = complain(&err, status == MR_DENIED ? EX_NOPERM : EX_CONFIG);
     return status != MR_OK;
 }
 
@@ -271,6 +288,7 @@ open_link(struct worker *worker)
     struct mr_link_conf conf = {.settings = &worker->settings,
         .registry = worker->registry,
         .opener = &worker->opener,
+        .peer = &worker->peer,
         .instance = worker->instance,
         .name = worker->name,
         .loads = worker->loads ? worker->loads : worker->settings.load,
@@ -324,6 +342,7 @@ fini(struct worker *worker)
     mr_opener_fini(&worker->opener);
     mr_registry_destroy(&worker->registry);
     mr_mailbox_destroy(&worker->box);
+    mr_curve_peer_fini(&worker->peer);
     mr_conf_destroy(&worker->conf);
     free(worker->loads);
     if (worker->signals >= 0)

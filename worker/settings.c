@@ -21,6 +21,14 @@ const struct mr_conf_row mr_settings_rows[] = {
     TEXT(endpoint, "", "the broker's endpoints for workers, by commas: tcp://host:port"),
     {"database", MR_CONF_STRING, AT(database), "", 0, 0, NULL,
         "connection string of PostgreSQL", true},
+    TEXT(key_file, "",
+        "who this worker is (`millrace key new NAME`): with it the broker is spoken to "
+        "by "
+        "CURVE"),
+    TEXT(server_key, "",
+        "the broker's public key: its .pub file or the 40 characters in it"),
+    {"insecure", MR_CONF_BOOL, AT(is_insecure), "false", 0, 0, NULL,
+        "without a key: speak plain text to other hosts all the same", false},
     TEXT(name, "", "how people know this worker; empty: host:process"),
     NUMBER(threads, "0", 0, 1024, "jobs that run at a time; 0: one for each core"),
     NUMBER(prefetch, "-1", -1, 65536,

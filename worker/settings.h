@@ -15,6 +15,8 @@ struct mr_settings {
     const char *endpoint, *database, *name, *load, *ready_file, *log_level;
     const char *user;
     bool keeps_core_dumps;
+    const char *key_file, *server_key;
+    bool is_insecure;
     const char *map, *pay_url, *pay_without_key;
     int64_t threads, prefetch, results_max, results_mib_max;
     int64_t drain_ms, hang_grace_ms, executor_spares;

@@ -37,7 +37,7 @@ BEGIN {
     only["libpq-events.h"] = only["libpq-fe.h"]
     only["msgpack.h"] = "^schemas/wire/body\\.c$"
     only["czmq.h"] = "^(broker|worker)/[^/]*$"
-    only["zmq.h"] = "^((broker|worker|client)/[^/]*|schemas/wire/frames\\.c)$"
+    only["zmq.h"] = "^((broker|worker|client)/[^/]*|schemas/wire/(frames|curve|curve_socket)\\.c)$"
     only["check.h"] = "^$"
     only["microhttpd.h"] = "^$"
     only["sodium.h"] = "^(client/audit_chain|schemas/wire/seal(_ring)?)\\.c$"
