@@ -70,12 +70,12 @@ static const struct number of_core[] = {
 };
 static const struct number of_door[] = {
     DOOR(connections),
-    DOOR(strangers),
+    DOOR(unheard),
     DOOR(accepted),
     DOOR(logins_refused),
     DOOR(logins_broken),
     DOOR(logins_timed_out),
-    DOOR(strangers_out),
+    DOOR(crowded_out),
     DOOR(silent_out),
     DOOR(claimed_out),
     DOOR(endless_out),

@@ -17,6 +17,7 @@
 #define COMPLAIN_US 10000000
 #define PROBE_US 10000
 #define ENDPOINT_BYTES 256
+#define EARLIER_MAX 64 /* connections before we were told of them */
 #define PEERS_MAX (1u << 17)
 #define EVENTS                                                                           \
     (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
@@ -138,7 +139,7 @@ list(struct mr_door *door, uint32_t fd)
     else
         door->peers[door->newest].newer = fd;
     door->newest = fd;
-    door->counters.strangers++;
+    door->counters.unheard++;
 }
 
 static void
@@ -155,7 +156,7 @@ unlist(struct mr_door *door, uint32_t fd)
     else
         door->peers[peer->newer].older = peer->older;
     peer->state = MR_DOOR_KNOWN;
-    door->counters.strangers--;
+    door->counters.unheard--;
 }
 
 static bool
@@ -215,10 +216,10 @@ make_room(struct mr_broker *broker)
 
     if (door->wanted)
         complain(broker);
-    while (door->oldest != MR_NO_FD && (door->leaving < door->wanted ||
-                                           door->counters.strangers > MR_STRANGERS_MAX)) {
+    while (door->oldest != MR_NO_FD &&
+           (door->leaving < door->wanted || door->counters.unheard > MR_STRANGERS_MAX)) {
         if (show_out_oldest(door))
-            door->counters.strangers_out++;
+            door->counters.crowded_out++;
     }
     door->wanted = 0;
 }
@@ -253,7 +254,7 @@ on_gone(struct mr_broker *broker, uint32_t fd)
     if (peer->state == MR_DOOR_NOBODY)
         return;
     if (peer->state == MR_DOOR_STRANGER) {
-        if (!door->is_failing)
+        if (!door->is_failing[peer->side])
             door->counters.logins_refused++;
         else if (is_late)
             door->counters.logins_timed_out++;
@@ -261,7 +262,7 @@ on_gone(struct mr_broker *broker, uint32_t fd)
             door->counters.logins_broken++;
         unlist(door, fd);
     }
-    door->is_failing = false;
+    door->is_failing[peer->side] = false;
     door->leaving -= peer->is_leaving;
     peer->is_leaving = false;
     peer->state = MR_DOOR_NOBODY;
@@ -295,7 +296,7 @@ on_event(struct mr_broker *broker, enum mr_side side, uint16_t event, int value)
     int64_t soon_us = broker->now.mono_us + PROBE_US;
 
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) {
-        door->is_failing = true; /* its DISCONNECTED, with the number, is next */
+        door->is_failing[side] = true; /* its DISCONNECTED, with the number, is next */
         return;
     }
     if (value < 0)
@@ -359,7 +360,7 @@ is_claimed(const struct mr_broker *broker, enum mr_side side, struct mr_span rou
     away = number - broker->first_numbers[side];
     if (away > UINT32_MAX / 2)
         away = -away; /* connected before we asked */
-    return away > broker->door->counters.accepted + 1;
+    return away > broker->door->counters.accepted + EARLIER_MAX;
 }
 
 void

@@ -27,12 +27,12 @@
 
 /* Totals, but for the first two. */
 struct mr_door_counters {
-    uint64_t connections, strangers;
+    uint64_t connections, unheard;
     uint64_t accepted;
     uint64_t logins_refused;   /* protocol, mechanism, key; or left without a word */
     uint64_t logins_broken;    /* left in the middle of it */
     uint64_t logins_timed_out; /* not done within MR_LOGIN_MS */
-    uint64_t strangers_out;    /* shown out: too many at once */
+    uint64_t crowded_out;      /* shown out: too many strangers at once */
     uint64_t silent_out;       /* shown out: nothing said within MR_SILENT_MS */
     uint64_t claimed_out;      /* shown out: took a routing id that is libzmq's to give */
     uint64_t endless_out;      /* shown out: a message without an end */

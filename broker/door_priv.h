@@ -13,12 +13,15 @@ struct mr_door_peer {
     uint64_t cookie;       /* the kernel's name of it: numbers are used again */
     uint64_t heard;        /* messages */
     uint64_t heard_before; /* ... when we last asked */
-    uint64_t taken;        /* bytes that had come by then */
-    int64_t since_us;      /* a stranger: accepted */
-    int64_t suspect_us;    /* 0: it is not */
-    uint32_t older, newer; /* strangers */
-    uint8_t state;         /* enum mr_door_state */
-    bool is_leaving;
+    uint64_t taken;        /* bytes that libzmq had taken from it by then */
+    uint64_t bytes_open;   /* ... and since */
+    uint32_t segments, segments_open; /* likewise */
+    int64_t since_us;                 /* a stranger: accepted */
+    int64_t suspect_us;               /* 0: it is not */
+    uint32_t older, newer;            /* strangers */
+    uint8_t state;                    /* enum mr_door_state */
+    bool is_leaving;                  /* a stranger that was shown out */
+    bool is_shut;                     /* shown out by door_watch.c */
     uint8_t side;
 };
 
@@ -28,7 +31,7 @@ struct mr_door {
     uint32_t oldest, newest;       /* stranger */
     uint32_t wanted;               /* descriptors of strangers, to be free again */
     uint32_t leaving;              /* shown out, not gone yet */
-    bool is_failing;               /* the next one to go broke off its login */
+    bool is_failing[2];            /* the next of that side to go broke off its login */
     int64_t complain_us;           /* not sooner about file descriptors */
     int64_t look_us;               /* at our memory */
     uint64_t resident;             /* when we last asked them all, or less */

@@ -10,9 +10,17 @@
 #include <unistd.h>
 
 #define LOOK_US 100000
+#define LOOK_AGAIN_US 10000     /* at those that are suspected */
 #define GROWTH_BYTES (8u << 20) /* of our memory: no reason to ask so many connections */
-/* Of a message in frames, encrypted: 42 bytes for each 2048, and what a login takes. */
+#define HOARD_BYTES                                                                      \
+    (512u << 20) /* that they may have in unfinished messages, all together */
+/* A message in frames, encrypted: 42 bytes more for each 2048; and what a login takes. */
 #define ENDLESS_BYTES (MR_MESSAGE_BYTES_MAX + MR_MESSAGE_BYTES_MAX / 32 + (64u << 10))
+/* libzmq keeps the whole buffer of 8 KiB, and a table for it, because of one small frame in it: so
+ * small segments cost more than their bytes. The shortest that TCP is used with has 536. */
+#define ENDLESS_SEGMENTS (ENDLESS_BYTES / 512)
+#define SEGMENT_COST (12u << 10)
+#define SEGMENT_BYTES_MIN 512u
 /* A loop with so much to do that it never has taken in all may be slow to hear of a message. */
 #define BUSY_US 5000000
 
@@ -31,31 +39,36 @@ resident_bytes(const struct mr_door *door)
                : 0;
 }
 
-/* Bytes that libzmq has taken from a connection so far; 0 for what is not TCP. */
-static uint64_t
-taken_from(uint32_t fd)
+/* What came through a connection since its last message; that it has come whole is not held
+ * against it. False: we do not know, it is not TCP. */
+static bool
+ask(struct mr_door_peer *peer, uint32_t fd)
 {
     struct tcp_info info = {0};
     socklen_t n = sizeof info;
     int unread = 0;
+    uint64_t taken;
 
     if (getsockopt((int)fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0 ||
         ioctl((int)fd, FIONREAD, &unread) != 0)
-        return 0;
-    return (uint64_t)info.tcpi_bytes_received - (uint64_t)unread;
-}
-
-/* What has come whole since the last time is not held against it. */
-static bool
-is_too_much(struct mr_door_peer *peer, uint32_t fd)
-{
-    uint64_t taken = taken_from(fd);
-
-    if (peer->heard != peer->heard_before) {
+        return false;
+    taken = (uint64_t)info.tcpi_bytes_received - (uint64_t)unread;
+    if (peer->heard != peer->heard_before || taken < peer->taken) {
         peer->heard_before = peer->heard;
         peer->taken = taken;
+        peer->segments = info.tcpi_data_segs_in;
     }
-    return taken > peer->taken && taken - peer->taken > ENDLESS_BYTES;
+    peer->bytes_open = taken - peer->taken;
+    peer->segments_open = info.tcpi_data_segs_in - peer->segments;
+    return true;
+}
+
+static uint64_t
+cost_of(const struct mr_door_peer *peer)
+{
+    return peer->bytes_open / SEGMENT_BYTES_MIN >= peer->segments_open
+               ? peer->bytes_open
+               : (uint64_t)peer->segments_open * SEGMENT_COST;
 }
 
 /* Twice in a row, since what came whole just now may not have reached us yet. */
@@ -65,33 +78,49 @@ judge(struct mr_broker *broker, uint32_t fd, bool is_drained)
     struct mr_door *door = broker->door;
     struct mr_door_peer *peer = &door->peers[fd];
 
-    if (!is_too_much(peer, fd)) {
-        peer->suspect_us = 0;
-        return;
-    }
+    door->has_suspects = true;
     if (!peer->suspect_us) {
         peer->suspect_us = broker->now.mono_us;
-    } else if ((is_drained || broker->now.mono_us - peer->suspect_us > BUSY_US) &&
-               mr_door_show_out(door, fd)) {
-        door->counters.endless_out++;
-        mr_log(MR_LOG_WARN, "endless-message",
-            "side=%s why=\"a connection sent more than a message may have, without an "
-            "end: it was closed\"",
-            peer->side == MR_FRONT ? "front" : "back");
+        return;
     }
-    door->has_suspects = true;
+    if ((!is_drained && broker->now.mono_us - peer->suspect_us <= BUSY_US) ||
+        !mr_door_show_out(door, fd))
+        return;
+    peer->is_shut = true;
+    door->counters.endless_out++;
+    mr_log(MR_LOG_WARN, "endless-message",
+        "side=%s bytes=%llu why=\"a connection sent more than a message may have, "
+        "without an "
+        "end: it was closed\"",
+        peer->side == MR_FRONT ? "front" : "back", (unsigned long long)peer->bytes_open);
 }
 
 static void
 ask_all(struct mr_broker *broker, bool is_drained)
 {
     struct mr_door *door = broker->door;
+    uint64_t cost, sum = 0, most = 0;
+    uint32_t hoarder = 0;
 
     door->has_suspects = false;
     for (uint32_t fd = 0; fd < door->peers_end; fd++) {
-        if (door->peers[fd].state != MR_DOOR_NOBODY)
+        struct mr_door_peer *peer = &door->peers[fd];
+
+        if (peer->state == MR_DOOR_NOBODY || peer->is_shut || !ask(peer, fd))
+            continue;
+        cost = cost_of(peer);
+        sum += cost;
+        if (peer->bytes_open > ENDLESS_BYTES || peer->segments_open > ENDLESS_SEGMENTS) {
             judge(broker, fd, is_drained);
+        } else if (cost > most) {
+            hoarder = fd;
+            most = cost;
+        } else {
+            peer->suspect_us = 0;
+        }
     }
+    if (sum > HOARD_BYTES && most)
+        judge(broker, hoarder, is_drained);
 }
 
 static void
@@ -110,6 +139,8 @@ watch_memory(struct mr_broker *broker, bool is_drained)
         door->resident = resident;
         ask_all(broker, is_drained);
     }
+    if (door->has_suspects)
+        door->look_us = broker->now.mono_us + LOOK_AGAIN_US;
 }
 
 int64_t

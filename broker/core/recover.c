@@ -242,6 +242,13 @@ take_progress(struct mr_core *core, uint32_t slot, const struct mr_held *held)
     mr_watch_tell(core, &event);
 }
 
+static void
+is_stale(struct mr_core *core, uint32_t peer, const struct mr_held *held)
+{
+    core->stats.stale++;
+    mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_STALE);
+}
+
 void
 mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
 {
@@ -252,7 +259,7 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
         return;
     if (!slot) {
         if (!core->is_partial || !mr_recover_claim(core, peer, held->id, held->attempt))
-            mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_STALE);
+            is_stale(core, peer, held);
         return;
     }
     job = mr_job_at(core, slot);
@@ -260,7 +267,7 @@ mr_recover_held(struct mr_core *core, uint32_t peer, const struct mr_held *held)
         mr_run_peer_may(core, peer, job))
         mr_recover_adopt(core, slot, peer, held->attempt);
     if (job->state != MR_JOB_SENT || job->peer != peer || job->attempt != held->attempt) {
-        mr_say_revoke(core, peer, held->id, held->attempt, MR_WHY_STALE);
+        is_stale(core, peer, held);
         return;
     }
     job->flags &= (uint16_t)~MR_JOB_UNCONFIRMED;
