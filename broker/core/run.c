@@ -37,6 +37,22 @@ mr_run_forget(struct mr_core *core)
     }
 }
 
+static bool
+ask(const struct mr_core *core, uint32_t principal, uint16_t kind, uint16_t queue)
+{
+    return mr_rights_may(core->rights, principal, MR_RIGHT_RUN,
+               mr_names_text(&core->queue_names, queue),
+               mr_names_text(&core->kind_names, kind)) == MR_SCOPE_ANY;
+}
+
+bool
+mr_run_may_now(const struct mr_core *core, uint32_t peer, const struct mr_job *job)
+{
+    uint32_t principal = core->peers[peer].principal;
+
+    return !principal || !core->rights || ask(core, principal, job->kind, job->queue);
+}
+
 bool
 mr_run_may(struct mr_core *core, uint32_t principal, uint16_t kind, uint16_t queue)
 {
@@ -52,9 +68,7 @@ mr_run_may(struct mr_core *core, uint32_t principal, uint16_t kind, uint16_t que
         .principal = principal,
         .kind = kind,
         .queue = queue,
-        .may = mr_rights_may(core->rights, principal, MR_RIGHT_RUN,
-                   mr_names_text(&core->queue_names, queue),
-                   mr_names_text(&core->kind_names, kind)) == MR_SCOPE_ANY};
+        .may = ask(core, principal, kind, queue)};
     return memo->may;
 }
 

@@ -18,6 +18,9 @@ enum mr_run mr_run_over(const struct mr_core *core, uint32_t principal, uint16_t
 
 bool mr_run_may(struct mr_core *core, uint32_t principal, uint16_t kind, uint16_t queue);
 
+/* ... the worker this job; without being remembered. */
+bool mr_run_may_now(const struct mr_core *core, uint32_t peer, const struct mr_job *job);
+
 /* ... the worker this job. */
 bool mr_run_peer_may(struct mr_core *core, uint32_t peer, const struct mr_job *job);
 

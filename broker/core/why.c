@@ -2,6 +2,7 @@
 
 #include "broker/core/job.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,7 +57,7 @@ say_time(struct sentence *s, int64_t mono_us)
 
 /* The workers that offer its kind, and what keeps each from taking it. */
 struct supply {
-    uint32_t workers, threads, free, at_limit, with_suspect, draining;
+    uint32_t workers, threads, free, at_limit, with_suspect, draining, forbidden;
     uint32_t limit; /* running_max of one that is at its limit */
     uint32_t names[WORKERS_NAMED];
 };
@@ -75,6 +76,10 @@ supply_of(const struct mr_core *core, const struct mr_job *job)
             continue;
         if (peer->is_draining) {
             supply.draining++;
+            continue;
+        }
+        if (!mr_run_may_now(core, number, job)) {
+            supply.forbidden++;
             continue;
         }
         if (supply.workers < WORKERS_NAMED)
@@ -131,6 +136,13 @@ say_supply(struct sentence *s)
         say(s, "every worker that offers kind ");
         say_kind(s);
         say(s, " is ending (%u); start another one", supply.draining);
+    } else if (!supply.workers && supply.forbidden) {
+        say(s, "the workers that offer kind ");
+        say_kind(s);
+        say(s,
+            " may not run jobs of this queue (%u); grant it to one of them "
+            "(\"millrace principal grant\"), or start one that may",
+            supply.forbidden);
     } else if (!supply.workers) {
         say(s, "no worker offers kind ");
         say_kind(s);
