@@ -157,6 +157,13 @@ answer_with(const struct request *request, write_fn write)
     mr_gather_post(request->broker->gather, request->peer);
 }
 
+/* May the caller be told of what is in memory under this id? */
+static bool
+may_see(const struct request *request, struct mr_uuid id)
+{
+    return mr_core_may_see(request->broker->core, request->peer, id, request->scope);
+}
+
 /* ---- through the writer -------------------------------------------------------------------------- */
 
 static struct mr_task *
@@ -168,6 +175,9 @@ task_for(const struct request *request, enum mr_task_type type)
     task->peer = request->peer;
     task->corr = request->corr;
     task->nonce = mr_session_at(request->broker->sessions, request->peer)->nonce;
+    task->reach.is_any = request->scope == MR_SCOPE_ANY;
+    MR_ASSERT(mr_arena_copy(task->arena,
+        mr_core_principal(request->broker->core, request->peer), &task->reach.owner));
     return task;
 }
 
@@ -253,7 +263,7 @@ on_cancel(const struct request *request)
         return;
     }
     mr_core_cancel(request->broker->core, request->broker->now, request->peer,
-        request->corr, request->args.id);
+        request->corr, request->args.id, request->scope);
 }
 
 static void
@@ -270,6 +280,7 @@ on_jobs(const struct request *request)
 
     task->filter = (struct mr_job_filter){.since_us = args->since_us,
         .until_us = args->until_us,
+        .reach = task->reach,
         .limit = args->limit ? args->limit : LIST_DEFAULT};
     MR_ASSERT(mr_arena_copy(task->arena, args->state, &task->filter.state) &&
               mr_arena_copy(task->arena, args->kind, &task->filter.kind) &&
@@ -335,7 +346,8 @@ on_dead(const struct request *request)
         return;
     }
     task = task_for(request, MR_TASK_DEAD);
-    task->dead = (struct mr_dead_filter){.since_us = args->since_us,
+    task->dead = (struct mr_dead_filter){.reach = task->reach,
+        .since_us = args->since_us,
         .until_us = args->until_us,
         .before = args->before,
         .limit = args->limit ? args->limit : LIST_DEFAULT,
@@ -363,8 +375,6 @@ flaw_of_resealed(const struct args *args)
 static void
 on_redrive(const struct request *request)
 {
-    const struct mr_session *session =
-        mr_session_at(request->broker->sessions, request->peer);
     struct mr_rd rd = request->args.ids;
     struct mr_task *task = task_for(request, MR_TASK_REDRIVE);
     const char *flaw = flaw_of_resealed(&request->args);
@@ -386,7 +396,6 @@ on_redrive(const struct request *request)
     task->resealed.as = request->args.resealed.as;
     MR_ASSERT(mr_arena_copy(
         task->arena, request->args.resealed.payload, &task->resealed.payload));
-    MR_ASSERT(mr_arena_copy(task->arena, mr_span_str(session->name), &task->name));
     ask(request, task);
 }
 
@@ -426,7 +435,7 @@ on_explain(const struct request *request)
     char text[MR_WHY_BYTES];
     bool is_known, wants_more;
 
-    is_known = request->args.has_id &&
+    is_known = request->args.has_id && may_see(request, request->args.id) &&
                mr_call_why_now(request->broker, request->args.id, text, &wants_more);
     if (is_known && !(wants_more && request->broker->is_store_up))
         tell(request, text);
@@ -528,7 +537,8 @@ explain_stored(const struct request *request, const struct mr_task *task)
 {
     char text[MR_WHY_BYTES];
 
-    if (mr_call_why_stored(request->broker, task->ids[0], &task->why, text))
+    if (mr_call_why_stored(request->broker, task->ids[0], &task->why,
+            may_see(request, task->ids[0]), text))
         tell(request, text);
     else
         answer(request, MR_NO_JOB, "there is no job with this id");
@@ -536,14 +546,14 @@ explain_stored(const struct request *request, const struct mr_task *task)
 
 /* The state in memory goes into the map of the stored job, or nil stays nil. */
 static void
-write_shown(const struct mr_broker *broker, struct mr_wr *wr, const struct mr_task *task)
+write_shown(const struct request *request, struct mr_wr *wr, const struct mr_task *task)
 {
     struct mr_rd rd = mr_rd_open(mr_wr_span(&task->out));
     struct mr_core_job_info info;
     uint32_t count;
 
-    if (mr_rd_peek(&rd) != MR_PACK_MAP ||
-        mr_core_job(broker->core, task->ids[0], &info) != MR_OK) {
+    if (mr_rd_peek(&rd) != MR_PACK_MAP || !may_see(request, task->ids[0]) ||
+        mr_core_job(request->broker->core, task->ids[0], &info) != MR_OK) {
         mr_wr_raw(wr, mr_wr_span(&task->out));
         return;
     }
@@ -573,7 +583,7 @@ answer_value(const struct request *request, const struct mr_task *task)
         return;
     mr_put_reply_open(wr, request->corr, MR_OK, MR_SPAN_NONE);
     if (task->type == MR_TASK_SHOW)
-        write_shown(request->broker, wr, task);
+        write_shown(request, wr, task);
     else
         mr_wr_raw(wr, mr_wr_span(&task->out));
     mr_gather_post(request->broker->gather, request->peer);
@@ -593,7 +603,10 @@ finish_pause(const struct request *request, const struct mr_task *task)
 void
 mr_call_answer(struct mr_broker *broker, const struct mr_task *task)
 {
-    struct request request = {.broker = broker, .peer = task->peer, .corr = task->corr};
+    struct request request = {.broker = broker,
+        .peer = task->peer,
+        .corr = task->corr,
+        .scope = task->reach.is_any ? MR_SCOPE_ANY : MR_SCOPE_OWN};
     const struct mr_session *session = mr_session_at(broker->sessions, task->peer);
 
     if (task->status == MR_OK && task->type == MR_TASK_PAUSE) {

@@ -123,7 +123,7 @@ say_elsewhere(
 
 bool
 mr_call_why_stored(const struct mr_broker *broker, struct mr_uuid id,
-    const struct mr_why_row *row, char out[MR_WHY_BYTES])
+    const struct mr_why_row *row, bool may_see_now, char out[MR_WHY_BYTES])
 {
     char at[28], text[MR_UUID_TEXT_MAX];
     struct ending ending = {
@@ -135,7 +135,7 @@ mr_call_why_stored(const struct mr_broker *broker, struct mr_uuid id,
         say_finished(&ending);
         return true;
     }
-    if (mr_call_why_now(broker, id, out, &wants_more)) {
+    if (may_see_now && mr_call_why_now(broker, id, out, &wants_more)) {
         n = strlen(out);
         if (wants_more && row->error.n)
             (void)snprintf(out + n, MR_WHY_BYTES - n, "; its error was: %.*s",

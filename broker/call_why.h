@@ -14,8 +14,9 @@
 bool mr_call_why_now(const struct mr_broker *broker, struct mr_uuid id,
     char out[MR_WHY_BYTES], bool *wants_more);
 
-/* After the database was asked. False: there is no such job. */
+/* After the database was asked. False: there is no such job. `may_see_now`: what is in memory
+ * under this id may be told, too. */
 bool mr_call_why_stored(const struct mr_broker *broker, struct mr_uuid id,
-    const struct mr_why_row *row, char out[MR_WHY_BYTES]);
+    const struct mr_why_row *row, bool may_see_now, char out[MR_WHY_BYTES]);
 
 #endif

@@ -116,17 +116,18 @@ refuse_watch(struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg,
 enum mr_status
 mr_front_on_watch(struct mr_broker *broker, uint32_t peer, const struct mr_msg *msg)
 {
+    struct mr_scope_range range =
+        mr_guard_over(broker, peer, MR_RIGHT_WATCH, MR_SPAN_NONE, MR_SPAN_NONE);
     struct mr_watch watch;
     struct mr_uuid id;
     enum mr_status status = mr_get_watch(msg, &watch);
 
-    if (status == MR_OK && watch.on &&
-        !mr_guard_over(broker, peer, MR_RIGHT_WATCH, MR_SPAN_NONE, MR_SPAN_NONE).most)
+    if (status == MR_OK && watch.on && !range.most)
         return refuse_watch(broker, peer, msg, &watch);
     while (status == MR_OK && watch.ids) {
         status = mr_get_watch_id(&watch, &id);
         if (status == MR_OK)
-            mr_core_watch(broker->core, broker->now, peer, id, watch.on);
+            mr_core_watch(broker->core, broker->now, peer, id, watch.on, range.least);
     }
     return status;
 }

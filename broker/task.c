@@ -209,7 +209,8 @@ mr_task_add_found(struct mr_task *task, const struct mr_found *found)
     if (task->found_count == room_of[task->type].founds)
         return false;
     *copy = *found;
-    if (!mr_arena_copy(task->arena, found->text, &copy->text) ||
+    if (!mr_arena_copy(task->arena, found->submitted_by, &copy->submitted_by) ||
+        !mr_arena_copy(task->arena, found->text, &copy->text) ||
         !mr_arena_copy(task->arena, found->losses, &copy->losses) ||
         !mr_arena_copy(task->arena, found->body, &copy->body))
         return false;
@@ -220,17 +221,18 @@ mr_task_add_found(struct mr_task *task, const struct mr_found *found)
 bool
 mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job)
 {
+    static const struct mr_stored_job none;
     struct mr_stored_job *copy = &task->jobs[task->job_count];
+    const struct mr_stored_job *before = task->job_count ? copy - 1 : &none;
 
     if (task->job_count == room_of[task->type].jobs)
         return false;
     *copy = *job;
     if (task->type != MR_TASK_READ && mr_arena_used(task->arena) > SWEEP_BYTES_GOAL)
         copy->job.payload = MR_SPAN_NONE;
-    if (!copy_job(task->arena, task->job_count ? &copy[-1].job : &(struct mr_job_new){0},
-            &copy->job))
+    if (!copy_job(task->arena, &before->job, &copy->job) ||
+        !copy_name(task->arena, before->submitted_by, &copy->submitted_by))
         return false;
-    copy->submitted_by = MR_SPAN_NONE; /* nobody asks for it any more */
     task->job_count++;
     return true;
 }

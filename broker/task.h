@@ -87,7 +87,9 @@ struct mr_task {
 
     uint32_t peer; /* cold ones: who asked, in which conversation */
     uint64_t nonce, corr;
-    struct mr_span name; /* ADD_KIND, PAUSE; REDRIVE: who submits */
+    struct mr_span name; /* ADD_KIND, PAUSE */
+    struct mr_reach
+        reach; /* SHOW, REDRIVE, EXPLAIN: whose jobs; LIST, DEAD: in the filter */
     bool is_paused;
     struct mr_job_filter filter;       /* LIST */
     struct mr_dead_filter dead;        /* DEAD */

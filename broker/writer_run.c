@@ -128,7 +128,7 @@ static enum mr_status
 run_show(struct mr_store *store, struct mr_task *task)
 {
     mr_wr_reset(&task->out);
-    return mr_store_show(store, task->ids[0], &task->out, &task->err);
+    return mr_store_show(store, task->ids[0], task->reach, &task->out, &task->err);
 }
 
 static enum mr_status
@@ -142,15 +142,15 @@ static enum mr_status
 run_redrive(struct mr_store *store, struct mr_task *task)
 {
     mr_wr_reset(&task->out);
-    return mr_store_redrive(store, task->ids, task->id_count, &task->resealed, task->name,
-        &task->out, &task->err);
+    return mr_store_redrive(store, task->ids, task->id_count, &task->resealed,
+        task->reach, &task->out, &task->err);
 }
 
 static enum mr_status
 run_explain(struct mr_store *store, struct mr_task *task)
 {
-    mr_arena_reset(task->arena);
-    return mr_store_why(store, task->ids[0], task->arena, &task->why, &task->err);
+    return mr_store_why(
+        store, task->ids[0], task->reach, task->arena, &task->why, &task->err);
 }
 
 static enum mr_status

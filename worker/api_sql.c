@@ -206,7 +206,7 @@ put_apart(struct millrace_job *job, const struct mr_job_new *new_job, struct mr_
     enum mr_status status = mr_db_get(&db, err);
 
     if (status == MR_OK)
-        status = mr_inbox_put(db.pg, new_job, mr_span_str(job->id), err);
+        status = mr_inbox_put(db.pg, new_job, job->attempt->id, err);
     mr_db_close(&db);
     return status;
 }
@@ -245,7 +245,7 @@ millrace_submit(struct millrace_job *job, const char *label,
     if (status == MR_OK)
         status = MR_MUTANT(child_apart)
                      ? put_apart(job, &new_job, &err)
-                     : mr_tx_queue_inbox(job->tx, &new_job, mr_span_str(job->id), &err);
+                     : mr_tx_queue_inbox(job->tx, &new_job, job->attempt->id, &err);
     if (!queued(job, status, &err))
         return false;
     job->attempt->rings = true;

@@ -319,6 +319,23 @@ check_names(const struct mr_core *core)
     MR_ASSERT(queues == core->jobs.used && kinds == core->jobs.used + offers);
 }
 
+static void
+check_owners(const struct mr_core *core)
+{
+    uint32_t jobs = 0, sessions = 0;
+
+    for (uint32_t i = 0; i <= core->owner_names.fresh; i++) {
+        jobs += core->owners[i].jobs;
+        sessions += core->owners[i].sessions;
+        MR_ASSERT(core->owner_names.names[i].refs ==
+                  core->owners[i].jobs + core->owners[i].sessions);
+        MR_ASSERT(i == 0 || core->owner_names.names[i].bytes ||
+                  core->owner_names.names[i].refs == 0);
+    }
+    MR_ASSERT(jobs == core->jobs.used && sessions == core->workers + core->clients);
+    MR_ASSERT(core->owners[0].sessions == 0);
+}
+
 void
 mr_check_all(const struct mr_core *core)
 {
@@ -330,6 +347,7 @@ mr_check_all(const struct mr_core *core)
     check_receipts(core, &totals);
     check_watchers(core);
     check_names(core);
+    check_owners(core);
     MR_ASSERT(totals.pool_bytes == core->pool.bytes);
     MR_ASSERT(totals.pool_blocks == core->pool.blocks);
 }

@@ -41,6 +41,7 @@ mr_core_conf_default(struct mr_core_conf *conf)
         .kinds_max = 512,
         .lanes_max = 262144,
         .watches_max = 262144,
+        .owners_max = 4096,
         .heartbeat_ms = 1000,
         .grace_ms = 2500,
         .age_ms = 10000,
@@ -70,7 +71,9 @@ is_good(const struct mr_core_conf *conf)
     return conf->jobs_max && conf->jobs_max < UINT32_C(1) << 28 && conf->storing_max &&
            conf->storing_max < UINT32_C(1) << 24 && conf->workers_max &&
            conf->clients_max && conf->workers_max < UINT32_C(1) << 20 &&
-           conf->clients_max < UINT32_C(1) << 20 && conf->queues_max &&
+           conf->clients_max < UINT32_C(1) << 20 &&
+           conf->workers_max + conf->clients_max < MR_NO_PEER && conf->owners_max &&
+           conf->owners_max <= MR_OWNERS_MAX && conf->queues_max &&
            conf->queues_max <= 16384 && conf->kinds_max && conf->kinds_max <= 16384 &&
            cells <= CELLS_MAX && conf->lanes_max && conf->lanes_max < UINT32_C(1) << 28 &&
            conf->watches_max && conf->watches_max < UINT32_C(1) << 28 &&
@@ -112,12 +115,15 @@ new_names(struct mr_core *core)
     enum mr_status status;
 
     if ((status = mr_names_init(&core->queue_names, conf->queues_max, conf->hash_key)) ||
-        (status = mr_names_init(&core->kind_names, conf->kinds_max, conf->hash_key)))
+        (status = mr_names_init(&core->kind_names, conf->kinds_max, conf->hash_key)) ||
+        (status = mr_names_init(&core->owner_names, conf->owners_max, conf->hash_key)))
         return status;
+    core->owners = calloc((size_t)conf->owners_max + 1, sizeof *core->owners);
     core->queues = calloc(queues, sizeof *core->queues);
     core->kinds = calloc(kinds, sizeof *core->kinds);
     core->cells = calloc(queues * kinds * MR_PRIORITIES, sizeof *core->cells);
-    return core->queues && core->kinds && core->cells ? MR_OK : MR_NO_MEMORY;
+    return core->owners && core->queues && core->kinds && core->cells ? MR_OK
+                                                                      : MR_NO_MEMORY;
 }
 
 static enum mr_status
@@ -227,6 +233,8 @@ mr_core_destroy(struct mr_core **out)
     mr_ids_fini(&core->lane_ids);
     mr_names_fini(&core->queue_names);
     mr_names_fini(&core->kind_names);
+    mr_names_fini(&core->owner_names);
+    free(core->owners);
     free(core->queues);
     free(core->kinds);
     free(core->cells);
@@ -334,19 +342,19 @@ mr_core_submit_close(struct mr_core *core, struct mr_now now)
 }
 
 void
-mr_core_watch(
-    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id, bool on)
+mr_core_watch(struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id,
+    bool on, enum mr_scope scope)
 {
     core->now = now;
-    mr_watch_request(core, peer, id, on);
+    mr_watch_request(core, peer, id, on, scope);
 }
 
 void
 mr_core_cancel(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t corr,
-    struct mr_uuid id)
+    struct mr_uuid id, enum mr_scope scope)
 {
     core->now = now;
-    mr_watch_cancel(core, peer, corr, id);
+    mr_watch_cancel(core, peer, corr, id, scope);
 }
 
 /* ---- workers ------------------------------------------------------------------------------------ */

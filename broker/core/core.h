@@ -52,6 +52,7 @@ struct mr_core_conf {
     uint64_t storing_bytes_max; /* ... and their payload bytes */
     uint32_t workers_max, clients_max;
     uint32_t queues_max, kinds_max, lanes_max, watches_max;
+    uint32_t owners_max;    /* principals with jobs or sessions, 16383 at most */
     uint32_t heartbeat_ms;  /* a peer is silent too long after three of them */
     uint32_t grace_ms;      /* after a start: how long workers may claim what they hold */
     uint32_t age_ms;        /* waiting that long raises a job's priority by one */
@@ -123,7 +124,8 @@ void mr_core_set_rights(
     struct mr_core *core, struct mr_now now, const struct mr_rights *rights);
 
 /* `peer` is the loop's number for a session, below workers_max + clients_max; `principal` who it
- * acts for, 0: nobody asks. MR_BUSY: no room. */
+ * acts for and what it submits belongs to (by its name), 0: nobody asks. MR_BUSY: no room;
+ * MR_LIMIT: owners_max principals have jobs or sessions. */
 enum mr_status mr_core_client_joins(struct mr_core *core, struct mr_now now,
     uint32_t peer, uint32_t principal, struct mr_span name) MR_MUST_CHECK;
 
@@ -166,15 +168,23 @@ void mr_core_submit_job(
 void mr_core_submit_denied(struct mr_core *core, struct mr_now now, struct mr_span why);
 void mr_core_submit_close(struct mr_core *core, struct mr_now now);
 
-/* Answered by an EVENT: WAITING, FINISHED or NO_JOB. watches_max reached: ERROR with corr 0. */
-void mr_core_watch(
-    struct mr_core *core, struct mr_now now, uint32_t peer, struct mr_uuid id, bool on);
+/*
+ * Whose a job is: its submitter's principal's, by name; a row says so in submitted_by. Below, a
+ * `scope` that is not MR_SCOPE_ANY is for the caller's own jobs: another one's is answered as an id
+ * that does not exist is, after the same look into the database. To submit another one's id is
+ * MR_CONFLICT, whatever is in it.
+ */
+
+/* Answered by an EVENT: WAITING, FINISHED or NO_JOB. watches_max reached: ERROR with corr 0.
+ * A watch keeps its scope until it ends; watching again can only widen it. */
+void mr_core_watch(struct mr_core *core, struct mr_now now, uint32_t peer,
+    struct mr_uuid id, bool on, enum mr_scope scope);
 
 /* REPLY comes when the verdict is final: MR_OK (will never run, or stopped), MR_FINISHED,
  * MR_NO_JOB. A running job is revoked first; its worker's answer decides. MR_BUSY: ask again
  * (watches_max reached, or the job is in the database and not loaded yet). */
 void mr_core_cancel(struct mr_core *core, struct mr_now now, uint32_t peer, uint64_t corr,
-    struct mr_uuid id);
+    struct mr_uuid id, enum mr_scope scope);
 
 /* ---- workers ------------------------------------------------------------------------------------ */
 
@@ -310,6 +320,14 @@ struct mr_core_job_info {
 };
 enum mr_status mr_core_job(const struct mr_core *core, struct mr_uuid id,
     struct mr_core_job_info *out) MR_MUST_CHECK;
+
+/* Whom this peer speaks for; lives as long as the session. */
+struct mr_span mr_core_principal(const struct mr_core *core, uint32_t peer);
+
+/* False: what is in memory under this id is not for this peer: to be answered as if it were not
+ * there. To be asked before mr_core_explain() and mr_core_job() for somebody's sake. */
+bool mr_core_may_see(
+    const struct mr_core *core, uint32_t peer, struct mr_uuid id, enum mr_scope scope);
 
 /* Every invariant that can be checked from inside (counts, links, caps); aborts on the first
  * that does not hold. For the simulator and tests: linear in the number of jobs. */

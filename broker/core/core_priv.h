@@ -14,7 +14,10 @@
 #include "broker/core/wheel.h"
 
 #define MR_PRIORITIES (MR_PRIORITY_MAX + 1)
-#define MR_NO_PEER UINT32_MAX
+#define MR_PEER_BITS 18
+#define MR_NO_PEER ((1u << MR_PEER_BITS) - 1)
+#define MR_OWNER_BITS 14
+#define MR_OWNERS_MAX ((1u << MR_OWNER_BITS) - 1)
 #define MR_NOTE_BYTES                                                                    \
     128u /* progress text that is kept: a length byte and so many less one */
 
@@ -76,9 +79,10 @@ struct mr_job {
     };
     uint32_t prev, next; /* in the lane, the worker's list or the recovered ones */
     uint32_t lane, waiters;
-    uint32_t extra;   /* 0: nothing of it */
-    uint32_t attempt; /* highest number given */
-    uint32_t peer;    /* SENT: who holds it */
+    uint32_t extra;                 /* 0: nothing of it */
+    uint32_t attempt;               /* highest number given */
+    uint32_t peer : MR_PEER_BITS;   /* SENT: who holds it */
+    uint32_t owner : MR_OWNER_BITS; /* whose it is; 0: nobody's */
     uint32_t payload_bytes : 24, trace_bytes : 8;
     uint16_t queue, kind;
     uint16_t flags;
@@ -123,6 +127,14 @@ struct mr_queue {
     uint64_t finished;
 };
 
+/* ---- owners ---------------------------------------------------------------------------------- */
+
+/* A principal that has jobs in memory or sessions; its name is in owner_names. */
+struct mr_owner {
+    uint32_t jobs; /* unfinished, in any state */
+    uint32_t sessions;
+};
+
 /* ---- peers ---------------------------------------------------------------------------------- */
 
 /* Of the queues with jobs of a kind: which may a worker run? */
@@ -139,6 +151,7 @@ struct mr_peer {
     int role;           /* 0: nobody */
     uint32_t principal; /* 0: nobody asks */
     uint32_t serial;    /* tells one user of the number from the next */
+    uint16_t owner;     /* of what it submits: the principal by name */
     uint8_t name_bytes;
     char name[MR_NAME_BYTES_MAX];
     int64_t heard_us;
@@ -203,6 +216,7 @@ struct mr_watcher {
     uint32_t peer;
     uint8_t type;
     bool is_asked; /* not in memory: the database has been asked */
+    bool sees_any; /* not only its own principal's jobs */
 };
 
 /* Workers try again every two seconds to store what they have. */
@@ -243,7 +257,8 @@ struct mr_core {
     uint64_t storing_bytes, reading_bytes;
     uint32_t recovered_first, recovered_last;
 
-    struct mr_names queue_names, kind_names;
+    struct mr_names queue_names, kind_names, owner_names;
+    struct mr_owner *owners;
     struct mr_queue *queues;
     struct mr_kind *kinds;
     struct mr_slab lanes;

@@ -171,14 +171,15 @@ static const struct {
     [MR_DID_CRASH] = {on_crashed, false},
 };
 
-/* A job that is still to be loaded, and need not be any more: who waits for it is told. */
+/* A job that is still to be loaded, and need not be any more: who waits for it is told, by the
+ * database, which knows whose it is. */
 static void
 take_end(struct mr_core *core, const struct mr_done *done)
 {
-    struct mr_event end = end_of(done);
-
-    if (reports[done->report].handle == on_finished)
-        mr_watch_close(core, &end);
+    if (reports[done->report].handle != on_finished)
+        return;
+    mr_recover_note_end(core, done->id);
+    mr_watch_ask_anew(core, done->id);
 }
 
 /* The worker holds the attempt, or held it before the broker was started again. */

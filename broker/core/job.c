@@ -1,6 +1,7 @@
 #include "broker/core/job.h"
 
 #include "broker/core/lane.h"
+#include "broker/core/owner.h"
 #include "broker/core/roster.h"
 #include "broker/core/run.h"
 #include "broker/core/say.h"
@@ -172,8 +173,8 @@ set_options(struct mr_core *core, struct mr_job *job, const struct mr_job_new *f
 }
 
 enum mr_status
-mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitted_at_us,
-    uint32_t *out, const char **why)
+mr_job_new(struct mr_core *core, const struct mr_job_new *from, uint16_t owner,
+    int64_t submitted_at_us, uint32_t *out, const char **why)
 {
     uint32_t slot = mr_slab_take(&core->jobs);
     struct mr_job *job = mr_job_at(core, slot);
@@ -192,6 +193,7 @@ mr_job_new(struct mr_core *core, const struct mr_job_new *from, int64_t submitte
         mr_slab_give(&core->jobs, slot);
         return status;
     }
+    mr_owner_takes(core, slot, owner);
     set_options(core, job, from);
     mr_ids_add(&core->job_ids, slot);
     mr_job_set_bytes(job, from->payload.n);
@@ -236,6 +238,7 @@ mr_job_free(struct mr_core *core, uint32_t slot)
         mr_slab_give(&core->extras, job->extra);
     core->queue_names.names[job->queue].refs--;
     core->kind_names.names[job->kind].refs--;
+    mr_owner_lets_go(core, slot);
     mr_lane_release(core, job->lane);
     mr_ids_remove(&core->job_ids, slot);
     mr_slab_give(&core->jobs, slot);

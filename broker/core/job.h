@@ -13,7 +13,8 @@
  * names or lanes). *why says which, static. The payload is kept if it fits into the budget.
  */
 enum mr_status mr_job_new(struct mr_core *core, const struct mr_job_new *job,
-    int64_t submitted_at_us, uint32_t *slot, const char **why) MR_MUST_CHECK;
+    uint16_t owner, int64_t submitted_at_us, uint32_t *slot,
+    const char **why) MR_MUST_CHECK;
 /* What its rows say of its attempts so far. */
 void mr_job_set_history(
     struct mr_core *core, uint32_t slot, const struct mr_stored_job *stored);
@@ -50,6 +51,13 @@ static inline void
 mr_job_set_bytes(struct mr_job *job, size_t bytes)
 {
     job->payload_bytes = (uint32_t)bytes & 0xffffffu;
+}
+
+/* Who holds it. */
+static inline void
+mr_job_set_peer(struct mr_job *job, uint32_t peer)
+{
+    job->peer = peer & MR_NO_PEER;
 }
 
 uint64_t mr_job_digest(const struct mr_core *core, struct mr_span payload);

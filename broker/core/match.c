@@ -130,7 +130,7 @@ dispatch(struct mr_core *core, uint32_t slot, uint32_t number)
     uint32_t cell = mr_lane_at(core, lane)->cell;
 
     job->attempt++;
-    job->peer = number;
+    mr_job_set_peer(job, number);
     mr_job_move(core, slot, MR_JOB_SENT);
     mr_lane_served(core, lane, cell);
     ask_ahead(core, lane);

@@ -1,6 +1,7 @@
 #include "broker/core/recover.h"
 
 #include "broker/core/job.h"
+#include "broker/core/owner.h"
 #include "broker/core/roster.h"
 #include "broker/core/run.h"
 #include "broker/core/say.h"
@@ -174,6 +175,7 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     struct mr_job_new bare = *from;
     uint32_t slot = mr_ids_find(&core->job_ids, &from->id);
     struct mr_job *job;
+    uint16_t owner;
     const char *why;
     enum mr_status status;
 
@@ -191,7 +193,9 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         return MR_BAD_ARGUMENT;
     if (is_absent)
         bare.trace = MR_SPAN_NONE; /* it is read back with the payload */
-    status = mr_job_new(core, &bare, stored->submitted_at_us, &slot, &why);
+    status = mr_owner_number(core, stored->submitted_by, &owner);
+    if (status == MR_OK)
+        status = mr_job_new(core, &bare, owner, stored->submitted_at_us, &slot, &why);
     if (status)
         return MR_BUSY; /* whichever table is full: come again when it is not */
     job = mr_job_at(core, slot);
@@ -218,7 +222,7 @@ mr_recover_adopt(struct mr_core *core, uint32_t slot, uint32_t peer, uint32_t at
 
     core->stats.adopted++;
     job->attempt = attempt;
-    job->peer = peer;
+    mr_job_set_peer(job, peer);
     mr_job_move(core, slot, MR_JOB_SENT);
     mr_roster_set_oldest(core, slot); /* a BEAT names the newest first */
 }
@@ -239,7 +243,7 @@ take_progress(struct mr_core *core, uint32_t slot, const struct mr_held *held)
         return;
     mr_extra_make(core, job)->permille = (uint16_t)event.permille;
     mr_job_set_note(core, slot, held->text);
-    mr_watch_tell(core, &event);
+    mr_watch_tell(core, &event, mr_job_at(core, slot)->owner);
 }
 
 static void

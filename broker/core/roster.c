@@ -1,6 +1,7 @@
 #include "broker/core/roster.h"
 
 #include "broker/core/job.h"
+#include "broker/core/owner.h"
 #include "broker/core/run.h"
 #include "broker/core/say.h"
 #include "broker/core/settle.h"
@@ -230,13 +231,14 @@ mr_roster_release(struct mr_core *core, uint32_t slot)
 /* ---- joining ------------------------------------------------------------------------------------ */
 
 static void
-enter(struct mr_core *core, uint32_t number, int role, uint32_t principal,
+enter(struct mr_core *core, uint32_t number, int role, uint32_t principal, uint16_t owner,
     struct mr_span name)
 {
     struct mr_peer *peer = &core->peers[number];
 
     *peer =
         (struct mr_peer){.role = role, .principal = principal, .serial = ++core->serial};
+    mr_owner_joins(core, peer, owner);
     peer->name_bytes = (uint8_t)(name.n < sizeof peer->name ? name.n : sizeof peer->name);
     if (peer->name_bytes)
         memcpy(peer->name, name.p, peer->name_bytes);
@@ -263,6 +265,7 @@ wipe(struct mr_core *core, uint32_t number)
 
     MR_ASSERT(!peer->jobs && peer->held == 0);
     mr_watch_drop_peer(core, number);
+    mr_owner_leaves(core, peer);
     age_unlink(core, number);
     if (peer->role == MR_ROLE_WORKER) {
         ring_unlink(core, number);
@@ -324,15 +327,21 @@ enum mr_status
 mr_roster_add_client(
     struct mr_core *core, uint32_t number, uint32_t principal, struct mr_span name)
 {
+    uint16_t owner;
+    enum mr_status status;
+
     if (number >= core->peers_max)
         return MR_BAD_ARGUMENT;
+    status = mr_owner_of_principal(core, principal, &owner);
+    if (status)
+        return status;
     if (core->peers[number].role) {
         lose_all(core, number, mr_span_str("its connection was taken by another peer"));
         wipe(core, number);
     }
     if (core->clients >= core->conf.clients_max)
         return MR_BUSY;
-    enter(core, number, MR_ROLE_CLIENT, principal, name);
+    enter(core, number, MR_ROLE_CLIENT, principal, owner, name);
     core->clients++;
     return MR_OK;
 }
@@ -401,7 +410,7 @@ inherit(struct mr_core *core, uint32_t number, uint32_t jobs, uint32_t timeout_m
         struct mr_job *job = mr_job_at(core, slot);
 
         next = job->prev;
-        job->peer = number;
+        mr_job_set_peer(job, number);
         job->flags |= MR_JOB_UNCONFIRMED;
         mr_roster_hold(core, slot);
     }
@@ -420,10 +429,14 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, uint32_t principal,
     uint32_t jobs = 0, timeout_max_ms = 0, earlier;
     bool is_draining = false;
     struct mr_peer *peer;
+    uint16_t owner;
     enum mr_status status;
 
     if (number >= core->peers_max)
         return MR_BAD_ARGUMENT;
+    status = mr_owner_of_principal(core, principal, &owner);
+    if (status)
+        return status;
     peer = &core->peers[number];
     earlier = find_instance(core, hello->instance);
     /* An instance is no secret: what its worker holds is not for whoever names it. */
@@ -444,7 +457,7 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, uint32_t principal,
         if (earlier != number)
             mr_say_drop_peer(core, earlier, mr_span_str("replaced by a newer session"));
     }
-    enter(core, number, MR_ROLE_WORKER, principal, hello->name);
+    enter(core, number, MR_ROLE_WORKER, principal, owner, hello->name);
     core->workers++;
     peer->instance = hello->instance;
     peer->threads = hello->threads ? hello->threads : 1;

@@ -233,7 +233,7 @@ mr_settle_finish(struct mr_core *core, uint32_t slot, const struct mr_event *eve
 {
     count_outcome(core, event->outcome);
     core->queues[mr_job_at(core, slot)->queue].finished++;
-    mr_watch_close(core, event);
+    mr_watch_close(core, event, mr_job_at(core, slot)->owner);
     forget(core, slot);
 }
 
@@ -293,13 +293,15 @@ on_stored_job(struct mr_core *core, uint32_t slot, const struct mr_store_op *op)
     } else if (op->status == MR_FINISHED) {
         core->stats.known++;
         tell_waiters(core, slot, SUBMITTERS, MR_FINISHED, MR_FINISHED, MR_SPAN_NONE);
-        mr_watch_close(core, &(struct mr_event){.id = op->id,
-                                 .type = MR_EVENT_FINISHED,
-                                 .attempt = op->found_attempt,
-                                 .outcome = op->found_outcome,
-                                 .text = op->found_text,
-                                 .body = op->found_body,
-                                 .at_us = op->found_finished_at_us});
+        mr_watch_close(core,
+            &(struct mr_event){.id = op->id,
+                .type = MR_EVENT_FINISHED,
+                .attempt = op->found_attempt,
+                .outcome = op->found_outcome,
+                .text = op->found_text,
+                .body = op->found_body,
+                .at_us = op->found_finished_at_us},
+            mr_job_at(core, slot)->owner);
         mr_job_free(core, slot);
     } else {
         on_refused_job(core, slot, op);
@@ -343,7 +345,7 @@ on_stored_attempt(struct mr_core *core, uint32_t slot, const struct mr_store_op 
         return;
     }
     if (!(job->flags & MR_JOB_CANCEL))
-        mr_watch_tell(core, &event);
+        mr_watch_tell(core, &event, job->owner);
     if (op->attempt_outcome == MR_ATTEMPT_SNOOZED)
         job->flags |= MR_JOB_SNOOZED;
     mr_job_route(core, slot);
@@ -359,7 +361,7 @@ on_refused_result(struct mr_core *core, uint32_t slot, const struct mr_store_op 
 
     core->stats.refused++;
     tell_waiters(core, slot, REPORTERS, op->status, op->status, op->found_text);
-    mr_watch_close(core, &event);
+    mr_watch_close(core, &event, mr_job_at(core, slot)->owner);
     forget(core, slot);
 }
 
@@ -489,7 +491,7 @@ on_not_finished(struct mr_core *core, uint32_t slot, struct mr_span losses)
         return;
     }
     if (job->flags & MR_JOB_LOST) {
-        mr_watch_tell(core, &event);
+        mr_watch_tell(core, &event, job->owner);
         job->flags |= MR_JOB_RETURNED;
     }
     mr_job_route(core, slot);
@@ -521,7 +523,7 @@ mr_settle_found(struct mr_core *core, const struct mr_found *found)
         mr_say_find(
             core, found->id); /* the answer may be to a question from before it was */
     } else {
-        mr_watch_close(core, &event);
+        mr_watch_close(core, &event, mr_job_at(core, slot)->owner);
         forget(core, slot);
     }
 }

@@ -2,6 +2,7 @@
 
 #include "broker/core/job.h"
 #include "broker/core/lane.h"
+#include "broker/core/owner.h"
 #include "broker/core/receipt.h"
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
@@ -186,11 +187,18 @@ start_watching(struct mr_core *core, struct mr_uuid id)
     bool made = false;
 
     if (core->submit.flags & MR_SUBMIT_WATCH) {
-        bool has_room = mr_watch_add(core, core->submit.peer, id, MR_WATCHES, 0, &made);
+        bool has_room =
+            mr_watch_add(core, core->submit.peer, id, MR_WATCHES, 0, MR_SCOPE_OWN, &made);
 
         MR_ASSERT(has_room); /* judge_message() saw to it */
     }
     return made;
+}
+
+static uint16_t
+owner_of_message(const struct mr_core *core)
+{
+    return core->peers[core->submit.peer].owner;
 }
 
 static void
@@ -200,7 +208,7 @@ accept(struct mr_core *core, const struct mr_job_new *job, uint32_t slot, uint32
         .id = job->id,
         .job = *job,
         .ref = slot,
-        .submitted_by = mr_roster_name(core, core->submit.peer),
+        .submitted_by = mr_owner_name(core, owner_of_message(core)),
         .submitted_at_us = core->now.wall_us,
         .is_resent = core->submit.flags & MR_SUBMIT_RESENT};
     struct mr_job *mine = mr_job_at(core, slot);
@@ -248,7 +256,8 @@ recognise(
     struct mr_core *core, const struct mr_job_new *job, uint32_t slot, uint32_t index)
 {
     const struct mr_job *mine = mr_job_at(core, slot);
-    bool is_same = mr_names_find(&core->queue_names, job->queue) == mine->queue &&
+    bool is_same = mine->owner == owner_of_message(core) &&
+                   mr_names_find(&core->queue_names, job->queue) == mine->queue &&
                    mr_names_find(&core->kind_names, job->kind) == mine->kind;
 
     if (is_same && mine->flags & MR_JOB_ABSENT && !(mine->flags & MR_JOB_DIGEST)) {
@@ -301,7 +310,8 @@ mr_submit_job(struct mr_core *core, const struct mr_job_new *job)
     }
     status = judge_job(core, job, &why);
     if (status == MR_OK)
-        status = mr_job_new(core, job, core->now.wall_us, &slot, &why);
+        status =
+            mr_job_new(core, job, owner_of_message(core), core->now.wall_us, &slot, &why);
     if (status)
         refuse(core, index, status, why);
     else

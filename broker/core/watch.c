@@ -1,6 +1,7 @@
 #include "broker/core/watch.h"
 
 #include "broker/core/job.h"
+#include "broker/core/owner.h"
 #include "broker/core/recover.h"
 #include "broker/core/roster.h"
 #include "broker/core/say.h"
@@ -33,21 +34,27 @@ find(const struct mr_core *core, uint32_t peer, uint32_t slot)
 
 bool
 mr_watch_add(struct mr_core *core, uint32_t peer, struct mr_uuid id,
-    enum mr_watch_type type, uint64_t corr, bool *made)
+    enum mr_watch_type type, uint64_t corr, enum mr_scope scope, bool *made)
 {
     uint32_t first = mr_ids_find(&core->watch_ids, &id);
-    uint32_t slot;
+    uint32_t slot = type == MR_WATCHES ? find(core, peer, first) : 0;
     struct mr_watcher *watcher;
 
     *made = false;
-    if (type == MR_WATCHES && find(core, peer, first))
+    if (slot) {
+        watcher = watcher_at(core, slot);
+        watcher->sees_any = watcher->sees_any || scope == MR_SCOPE_ANY;
         return true;
+    }
     slot = mr_slab_take(&core->watchers);
     if (!slot)
         return false;
     watcher = watcher_at(core, slot);
-    *watcher =
-        (struct mr_watcher){.id = id, .corr = corr, .peer = peer, .type = (uint8_t)type};
+    *watcher = (struct mr_watcher){.id = id,
+        .corr = corr,
+        .peer = peer,
+        .type = (uint8_t)type,
+        .sees_any = scope == MR_SCOPE_ANY};
     if (first) { /* second place, so that the table need not change */
         watcher->prev = first;
         watcher->next = watcher_at(core, first)->next;
@@ -103,14 +110,22 @@ mr_watch_drop_peer(struct mr_core *core, uint32_t peer)
         drop(core, core->peers[peer].watchers);
 }
 
+static bool
+may_see(const struct mr_core *core, const struct mr_watcher *watcher, uint32_t owner)
+{
+    return watcher->sees_any || core->peers[watcher->peer].owner == owner;
+}
+
 void
-mr_watch_tell(struct mr_core *core, const struct mr_event *event)
+mr_watch_tell(struct mr_core *core, const struct mr_event *event, uint32_t owner)
 {
     uint32_t slot = mr_ids_find(&core->watch_ids, &event->id);
 
     for (; slot; slot = watcher_at(core, slot)->next) {
-        if (watcher_at(core, slot)->type == MR_WATCHES)
-            mr_say_event(core, watcher_at(core, slot)->peer, event);
+        const struct mr_watcher *watcher = watcher_at(core, slot);
+
+        if (watcher->type == MR_WATCHES && may_see(core, watcher, owner))
+            mr_say_event(core, watcher->peer, event);
     }
 }
 
@@ -128,9 +143,23 @@ reply(
             "the job was finished before it could be cancelled");
 }
 
-void
-mr_watch_close(struct mr_core *core, const struct mr_event *event)
+/* The last that it hears. */
+static void
+conclude(struct mr_core *core, uint32_t slot, const struct mr_event *event)
 {
+    const struct mr_watcher *watcher = watcher_at(core, slot);
+
+    if (watcher->type == MR_WATCHES)
+        mr_say_event(core, watcher->peer, event);
+    else
+        reply(core, watcher, event);
+    drop(core, slot);
+}
+
+void
+mr_watch_close(struct mr_core *core, const struct mr_event *event, uint32_t owner)
+{
+    struct mr_event unknown = {.id = event->id, .type = MR_EVENT_NO_JOB};
     uint32_t slot, next;
 
     if (event->type == MR_EVENT_FINISHED)
@@ -139,20 +168,17 @@ mr_watch_close(struct mr_core *core, const struct mr_event *event)
         const struct mr_watcher *watcher = watcher_at(core, slot);
 
         next = watcher->next;
-        if (watcher->type == MR_WATCHES)
-            mr_say_event(core, watcher->peer, event);
-        else
-            reply(core, watcher, event);
-        drop(core, slot);
+        conclude(core, slot, may_see(core, watcher, owner) ? event : &unknown);
     }
 }
 
 /* It is not finished. When it is not in memory either, it belongs to another shard or has yet
  * to be loaded: nobody can cancel it here and now. */
 static void
-found_unfinished(struct mr_core *core, struct mr_uuid id)
+found_unfinished(struct mr_core *core, struct mr_uuid id, uint32_t owner)
 {
     struct mr_event event = {.id = id, .type = MR_EVENT_WAITING};
+    struct mr_event unknown = {.id = id, .type = MR_EVENT_NO_JOB};
     uint32_t job = mr_ids_find(&core->job_ids, &id);
     bool is_wanted = false;
     uint32_t next;
@@ -164,7 +190,9 @@ found_unfinished(struct mr_core *core, struct mr_uuid id)
         if (!watcher->is_asked)
             continue;
         watcher->is_asked = false;
-        if (watcher->type == MR_WATCHES) {
+        if (!may_see(core, watcher, owner)) {
+            conclude(core, slot, &unknown);
+        } else if (watcher->type == MR_WATCHES) {
             mr_say_event(core, watcher->peer, &event);
         } else if (job) {
             is_wanted = true;
@@ -182,12 +210,15 @@ void
 mr_watch_found(struct mr_core *core, const struct mr_found *found)
 {
     struct mr_event event = {.id = found->id, .type = MR_EVENT_NO_JOB};
+    uint32_t job = mr_ids_find(&core->job_ids, &found->id);
+    uint32_t owner = mr_owner_find(core, found->submitted_by);
 
     /* In memory: submitted or loaded after the question was asked. An end that is stored stands,
      * whatever is in memory under that id (a forgery whose verdict is not here yet). */
     if ((!found->is_finished || (MR_MUTANT(end_unseen) && found->id.b[15] % 2 == 0)) &&
-        (found->exists || mr_ids_find(&core->job_ids, &found->id))) {
-        found_unfinished(core, found->id);
+        (found->exists || job)) {
+        found_unfinished(
+            core, found->id, found->exists ? owner : mr_job_at(core, job)->owner);
         return;
     }
     if (found->is_finished) {
@@ -198,7 +229,7 @@ mr_watch_found(struct mr_core *core, const struct mr_found *found)
         event.body = found->body;
         event.at_us = found->finished_at_us;
     }
-    mr_watch_close(core, &event);
+    mr_watch_close(core, &event, owner);
 }
 
 void
@@ -216,7 +247,15 @@ mr_watch_ask(struct mr_core *core, struct mr_uuid id)
 }
 
 void
-mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on)
+mr_watch_ask_anew(struct mr_core *core, struct mr_uuid id)
+{
+    if (mr_ids_find(&core->watch_ids, &id))
+        mr_say_find(core, id);
+}
+
+void
+mr_watch_request(
+    struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on, enum mr_scope scope)
 {
     struct mr_event event = {.id = id, .type = MR_EVENT_WAITING};
     uint32_t slot = mr_ids_find(&core->job_ids, &id);
@@ -228,12 +267,13 @@ mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on
         mr_watch_remove(core, peer, id);
         return;
     }
-    if (!mr_watch_add(core, peer, id, MR_WATCHES, 0, &made)) {
+    if (!mr_watch_add(core, peer, id, MR_WATCHES, 0, scope, &made)) {
         mr_say_error(core, peer, 0, MR_BUSY,
             "the broker watches as many jobs as it can; ask again later");
         return;
     }
-    if (!slot || TO_BE_ASKED & 1u << mr_job_at(core, slot)->state) {
+    if (!slot || !mr_owner_may_see(core, peer, slot, scope) ||
+        TO_BE_ASKED & 1u << mr_job_at(core, slot)->state) {
         mr_watch_ask(core, id);
         return;
     }
@@ -243,19 +283,22 @@ mr_watch_request(struct mr_core *core, uint32_t peer, struct mr_uuid id, bool on
 }
 
 void
-mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uuid id)
+mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uuid id,
+    enum mr_scope scope)
 {
     uint32_t slot = mr_ids_find(&core->job_ids, &id);
     bool made;
 
     if (!mr_roster_find(core, peer, MR_ROLE_CLIENT))
         return;
-    if (!mr_watch_add(core, peer, id, MR_CANCELS, corr, &made)) {
+    if (!mr_watch_add(core, peer, id, MR_CANCELS, corr, scope, &made)) {
         mr_say_reply(core, peer, corr, MR_BUSY,
             "the broker watches as many jobs as it can; cancel again later");
         return;
     }
-    if (slot && MR_MUTANT(cancel_forgotten))
+    if (!mr_owner_may_see(core, peer, slot, scope))
+        mr_watch_ask(core, id); /* as for an id that does not exist */
+    else if (slot && MR_MUTANT(cancel_forgotten))
         mr_say_reply(core, peer, corr, MR_OK, "cancelled");
     else if (slot)
         mr_job_cancel(core, slot);

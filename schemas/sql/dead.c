@@ -48,6 +48,7 @@ put_filter(struct mr_args *args, const struct mr_dead_filter *filter)
     mr_bin_put_some_bytes(mr_stmt_arg(args), filter->queue);
     mr_bin_put_some_bytes(mr_stmt_arg(args), filter->reason);
     mr_bin_put_bool(mr_stmt_arg(args), filter->with_redriven);
+    mr_list_put_reach(args, filter->reach);
 }
 
 static enum mr_status
@@ -164,7 +165,7 @@ put_verdicts(const struct pg_result *rows, struct mr_wr *out)
 
 static void
 put_redrive(struct mr_args *args, const struct mr_uuid *ids, uint32_t count,
-    const struct mr_resealed *resealed, struct mr_span submitted_by)
+    const struct mr_resealed *resealed, struct mr_reach reach)
 {
     struct mr_bin *bin;
     size_t mark;
@@ -175,7 +176,7 @@ put_redrive(struct mr_args *args, const struct mr_uuid *ids, uint32_t count,
     for (uint32_t i = 0; i < count; i++)
         mr_bin_put_uuid(bin, ids[i]);
     mr_bin_array_close(bin, mark, count);
-    mr_bin_put_some_words(mr_stmt_arg(args), submitted_by);
+    mr_list_put_reach(args, reach);
     mr_bin_put_int8(mr_stmt_arg(args), MR_STORE_INBOX_BYTES);
     mr_bin_put_uuid(mr_stmt_arg(args), resealed->as);
     mr_bin_put_some_bytes(mr_stmt_arg(args), resealed->payload);
@@ -183,7 +184,7 @@ put_redrive(struct mr_args *args, const struct mr_uuid *ids, uint32_t count,
 
 enum mr_status
 mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
-    const struct mr_resealed *resealed, struct mr_span submitted_by, struct mr_wr *out,
+    const struct mr_resealed *resealed, struct mr_reach reach, struct mr_wr *out,
     struct mr_err *err)
 {
     enum mr_status status = mr_store_is_ready(store, err);
@@ -198,7 +199,7 @@ mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids, uint32_t cou
     mr_store_arg_fence(store);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FENCE, &store->args);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_REDRIVE_ALONE, NULL);
-    put_redrive(&store->args, ids, count, resealed, submitted_by);
+    put_redrive(&store->args, ids, count, resealed, reach);
     place = mr_pg_pipe_add(&pipe, MR_STMT_REDRIVE, &store->args);
     /* What was there already was somebody's commit: it is as durable as what is new. */
     (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);
@@ -226,8 +227,8 @@ enum {
 };
 
 enum mr_status
-mr_store_why(struct mr_store *store, struct mr_uuid id, struct mr_arena *arena,
-    struct mr_why_row *out, struct mr_err *err)
+mr_store_why(struct mr_store *store, struct mr_uuid id, struct mr_reach reach,
+    struct mr_arena *arena, struct mr_why_row *out, struct mr_err *err)
 {
     struct pg_result *row = NULL;
     enum mr_status status = mr_store_is_ready(store, err);
@@ -237,6 +238,7 @@ mr_store_why(struct mr_store *store, struct mr_uuid id, struct mr_arena *arena,
         return status;
     mr_stmt_args_reset(&store->args);
     mr_bin_put_uuid(mr_stmt_arg(&store->args), id);
+    mr_list_put_reach(&store->args, reach);
     status = mr_pg_exec(store->pg, MR_STMT_WHY, &store->args, &row, err);
     if (status != MR_OK)
         return status;

@@ -502,8 +502,7 @@ mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes, uint32_t co
 /* ---- follow-up jobs ------------------------------------------------------------------------------------------ */
 
 void
-mr_inbox_args(
-    struct mr_args *args, const struct mr_job_new *job, struct mr_span submitted_by)
+mr_inbox_args(struct mr_args *args, const struct mr_job_new *job, struct mr_uuid parent)
 {
     mr_bin_put_uuid(mr_stmt_arg(args), job->id);
     mr_bin_put_bytes(mr_stmt_arg(args), job->kind);
@@ -520,13 +519,13 @@ mr_inbox_args(
     mr_bin_put_some_int8(mr_stmt_arg(args), job->backoff_cap_ms);
     mr_bin_put_some_int2(mr_stmt_arg(args), job->backoff_factor_percent);
     mr_bin_put_jitter(mr_stmt_arg(args), job->backoff_jitter);
-    mr_bin_put_some_words(mr_stmt_arg(args), submitted_by);
+    mr_bin_put_uuid(mr_stmt_arg(args), parent);
     mr_bin_put_some_words(mr_stmt_arg(args), job->trace);
     mr_bin_put_some_int8(mr_stmt_arg(args), job->delay_ms);
 }
 
 enum mr_status
-mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_span submitted_by,
+mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_uuid parent,
     struct mr_err *err)
 {
     struct mr_args args = {0};
@@ -534,7 +533,7 @@ mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job, struct mr_span subm
 
     if (status != MR_OK)
         return status;
-    mr_inbox_args(&args, job, submitted_by);
+    mr_inbox_args(&args, job, parent);
     status = mr_pg_exec(pg, MR_STMT_INBOX_PUT, &args, NULL, err);
     mr_stmt_args_fini(&args);
     return status;

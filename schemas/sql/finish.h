@@ -70,9 +70,9 @@ enum mr_status mr_finish_settle(struct mr_pg *pg, struct mr_finish *finish,
 enum mr_status mr_finish_batch(struct mr_pg *pg, struct mr_finish *const *finishes,
     uint32_t count, struct mr_arena *arena, struct mr_err *err) MR_MUST_CHECK;
 
-/* A follow-up job, in the open transaction. The same id again in the same or another
- * transaction does nothing. */
+/* A follow-up job of `parent`, whose owner owns it, in the open transaction. The same id again in
+ * the same or another transaction does nothing. */
 enum mr_status mr_inbox_put(struct mr_pg *pg, const struct mr_job_new *job,
-    struct mr_span submitted_by, struct mr_err *err) MR_MUST_CHECK;
+    struct mr_uuid parent, struct mr_err *err) MR_MUST_CHECK;
 
 #endif

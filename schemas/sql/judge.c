@@ -62,6 +62,13 @@ put_payload(struct mr_bin *bin, const struct mr_store_op *op, uint32_t n)
 }
 
 static void
+put_submitted_by(struct mr_bin *bin, const struct mr_store_op *op, uint32_t n)
+{
+    (void)n;
+    mr_bin_put_some_words(bin, op->submitted_by);
+}
+
+static void
 put_array(const struct looking *look, enum mr_bin_type type, put_fn put)
 {
     struct mr_bin *bin = mr_stmt_arg(&look->store->args);
@@ -85,6 +92,7 @@ ask(const struct looking *look, bool for_jobs, struct pg_result **result,
         put_array(look, MR_BIN_TEXT, put_queue);
         put_array(look, MR_BIN_TEXT, put_kind);
         put_array(look, MR_BIN_BYTEA, put_payload);
+        put_array(look, MR_BIN_TEXT, put_submitted_by);
     }
     mr_bin_put_int8(mr_stmt_arg(args), MR_STORE_FOUND_BYTES);
     return mr_pg_exec(

@@ -100,6 +100,17 @@ written(const struct mr_wr *out, const char *what, struct mr_err *err)
         err, out->status, what, "the answer is too large", "Ask for fewer jobs.");
 }
 
+void
+mr_list_put_reach(struct mr_args *args, struct mr_reach reach)
+{
+    struct mr_bin *bin = mr_stmt_arg(args);
+
+    if (reach.is_any)
+        mr_bin_put_some_bytes(bin, MR_SPAN_NONE); /* null: no filter */
+    else
+        mr_bin_put_bytes(bin, reach.owner);
+}
+
 struct listing {
     struct mr_wr *out;
     uint32_t count;
@@ -135,6 +146,7 @@ mr_store_list(struct mr_store *store, const struct mr_job_filter *filter,
     mr_bin_put_some_time(mr_stmt_arg(args), filter->until_us);
     mr_bin_put_int8(
         mr_stmt_arg(args), filter->limit < LIST_MAX ? filter->limit : LIST_MAX);
+    mr_list_put_reach(args, filter->reach);
     mark = mr_wr_array_open(out);
     status = mr_pg_each(store->pg, MR_STMT_LIST, args, on_row, &listing, err);
     mr_wr_close(out, mark, listing.count);
@@ -171,8 +183,8 @@ mr_list_put_attempts(
 }
 
 enum mr_status
-mr_store_show(
-    struct mr_store *store, struct mr_uuid id, struct mr_wr *out, struct mr_err *err)
+mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_reach reach,
+    struct mr_wr *out, struct mr_err *err)
 {
     struct mr_args *args = &store->args;
     struct pg_result *result = NULL;
@@ -182,6 +194,7 @@ mr_store_show(
         return status;
     mr_stmt_args_reset(args);
     mr_bin_put_uuid(mr_stmt_arg(args), id);
+    mr_list_put_reach(args, reach);
     status = mr_pg_exec(store->pg, MR_STMT_SHOW, args, &result, err);
     if (status != MR_OK)
         return status;

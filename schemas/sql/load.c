@@ -306,7 +306,8 @@ enum {
     FIND_BODY,
     FIND_BODY_IS_LEFT_OUT,
     FIND_WORKER,
-    FIND_LOSSES
+    FIND_LOSSES,
+    FIND_SUBMITTED_BY
 };
 
 struct finding {
@@ -326,6 +327,7 @@ on_found(void *context, const struct pg_result *row)
         .is_finished = is_finished,
         .outcome = (enum mr_outcome)mr_bin_int(row, 0, FIND_OUTCOME),
         .attempt = (uint32_t)mr_bin_int(row, 0, FIND_ATTEMPT),
+        .submitted_by = mr_bin_span(row, 0, FIND_SUBMITTED_BY),
         .text = mr_bin_span(row, 0, FIND_ERROR),
         .body = mr_bin_span(row, 0, FIND_BODY),
         .losses = mr_bin_span(row, 0, FIND_LOSSES),

@@ -16,6 +16,7 @@ EMBED(mr_migrate_millrace_6, "schemas/sql/0006_rights.sql");
 EMBED(mr_migrate_millrace_7, "schemas/sql/0007_audit.sql");
 EMBED(mr_migrate_millrace_8, "schemas/sql/0008_roles.sql");
 EMBED(mr_migrate_millrace_9, "schemas/sql/0009_seal.sql");
+EMBED(mr_migrate_millrace_10, "schemas/sql/0010_owner.sql");
 EMBED(mr_migrate_ride_1, "schemas/sql/ride/0001_ride.sql");
 EMBED(mr_migrate_roles_text, "schemas/sql/roles.sql");
 
@@ -31,6 +32,7 @@ const struct mr_migration mr_migrate_files[] = {
     {"millrace", 7, "0007_audit.sql", mr_migrate_millrace_7},
     {"millrace", 8, "0008_roles.sql", mr_migrate_millrace_8},
     {"millrace", 9, "0009_seal.sql", mr_migrate_millrace_9},
+    {"millrace", 10, "0010_owner.sql", mr_migrate_millrace_10},
     {"ride", 1, "ride/0001_ride.sql", mr_migrate_ride_1},
     {NULL, 0, NULL, NULL},
 };

@@ -130,7 +130,7 @@ grant execute on function millrace.new_id(), millrace.fence(integer, bigint),
 -- A worker: results of jobs that there are, follow-up jobs, and what became of other jobs. Arguments
 -- come from the broker: it reads none of its own accord.
 grant select on millrace.migration, millrace.attempt, millrace.result to millrace_worker;
-grant select (id) on millrace.job to millrace_worker;
+grant select (id, submitted_by) on millrace.job to millrace_worker; -- whose its follow-up is
 grant insert (id, outcome, attempt, worker, started_at, finished_at, body) on millrace.result
     to millrace_worker;
 grant insert (id, kind, queue, payload, priority, lane, run_at, expires_at, timeout_ms,

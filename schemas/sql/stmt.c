@@ -29,12 +29,13 @@
 /* "offset 0" keeps the planner from making one large join of it: these run in workers' sessions,
  * too, where statistics may be those of an empty table. Each id is one look into an index. */
 #define ONE_BY_ONE                                                                       \
-    "left join lateral (select id from millrace.job where job.id = o.id offset 0) j "    \
+    "left join lateral (select id, submitted_by from millrace.job "                      \
+    "where job.id = o.id offset 0) j "                                                   \
     "on true left join lateral (select * from millrace.result "                          \
     "where result.id = o.id offset 0) r on true"
 #define ONE_BY_ONE_JOB                                                                   \
-    "left join lateral (select id, queue, kind, payload from millrace.job "              \
-    "where job.id = o.id offset 0) j on true left join lateral "                         \
+    "left join lateral (select id, queue, kind, payload, submitted_by "                  \
+    "from millrace.job where job.id = o.id offset 0) j on true left join lateral "       \
     "(select * from millrace.result where result.id = o.id offset 0) r on true"
 
 /* What `millrace.redriven_as` says, without the cost of a call for each row. */
@@ -66,8 +67,9 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_FIND] = {"mr_find", "look jobs up",
         "select f.n, f.is_job, f.outcome, f.attempt, f.finished_at, f.error, "
         "case when f.total <= $3 then f.body end, "
-        "f.body is not null and f.total > $3, f.worker, f.losses "
-        "from (select o.n, j.id is not null as is_job, r.outcome, r.attempt, "
+        "f.body is not null and f.total > $3, f.worker, f.losses, f.submitted_by "
+        "from (select o.n, j.id is not null as is_job, j.submitted_by, r.outcome, "
+        "r.attempt, "
         "r.finished_at, "
         "r.error, r.body, r.worker, "
         "case when r.id is null then (select string_agg('attempt ' || attempt || ' ' || "
@@ -119,18 +121,19 @@ static const struct row rows[MR_STMT_COUNT] = {
         MR_STMT_STORE, {MR_BIN_INT4, MR_BIN_UUID}},
     [MR_STMT_JUDGE_JOBS] = {"mr_judge_jobs", "compare jobs with those that are stored",
         "select f.n, f.is_job, f.outcome, f.attempt, f.finished_at, f.error, "
-        "case when f.total <= $6 then f.body end, "
-        "f.body is not null and f.total > $6, f.same "
+        "case when f.total <= $7 then f.body end, "
+        "f.body is not null and f.total > $7, f.same "
         "from (select o.n, j.id is not null as is_job, "
         "j.queue = o.queue and j.kind = o.kind and j.payload is not distinct from "
-        "o.payload "
+        "o.payload and j.submitted_by is not distinct from o.submitted_by "
         "as same, r.outcome, r.attempt, r.finished_at, r.error, r.body, "
         "sum(octet_length(r.body)) over (order by o.n) as total "
-        "from unnest($1, $2, $3, $4, $5) o (n, id, queue, kind, payload) " ONE_BY_ONE_JOB
-        ") f order by f.n",
+        "from unnest($1, $2, $3, $4, $5, $6) o (n, id, queue, kind, payload, "
+        "submitted_by) " ONE_BY_ONE_JOB ") f order by f.n",
         MR_STMT_STORE,
         {ARRAY_OF(MR_BIN_INT4), ARRAY_OF(MR_BIN_UUID), ARRAY_OF(MR_BIN_TEXT),
-            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA), MR_BIN_INT8}},
+            ARRAY_OF(MR_BIN_TEXT), ARRAY_OF(MR_BIN_BYTEA), ARRAY_OF(MR_BIN_TEXT),
+            MR_BIN_INT8}},
     [MR_STMT_END_SESSIONS] = {"mr_end_sessions", "end the sessions of a lost worker",
         "select millrace.end_sessions($1) + (select count(pg_terminate_backend(pid, "
         "2000)) from pg_stat_activity where application_name = any ($1) "
@@ -216,10 +219,11 @@ static const struct row rows[MR_STMT_COUNT] = {
         "where ($1::text is null or v.state = $1) and ($2::text is null or v.kind = $2) "
         "and ($3::text is null or v.queue = $3) "
         "and ($4::timestamptz is null or v.submitted_at >= $4) "
-        "and ($5::timestamptz is null or v.submitted_at < $5) order by v.id desc limit "
-        "$6",
+        "and ($5::timestamptz is null or v.submitted_at < $5) "
+        "and ($7::text is null or v.submitted_by = $7) order by v.id desc limit $6",
         MR_STMT_STORE,
-        {MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8}},
+        {MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8,
+            MR_BIN_TEXT}},
     [MR_STMT_SHOW] = {"mr_show", "show a job",
         "select v.id, v.kind, v.queue, v.state, v.priority, v.attempts, v.submitted_at, "
         "v.run_at, v.finished_at, v.error, v.retry_at, v.expires_at, v.lane, "
@@ -230,8 +234,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         "case when r.outcome = 2 then millrace.reason_word(r.reason, r.error) end, "
         "j.payload, r.body from millrace.jobs v "
         "join millrace.job j on j.id = $1 left join millrace.result r on r.id = $1 "
-        "where v.id = $1",
-        MR_STMT_STORE, {MR_BIN_UUID}},
+        "where v.id = $1 and ($2::text is null or j.submitted_by = $2)",
+        MR_STMT_STORE, {MR_BIN_UUID, MR_BIN_TEXT}},
     [MR_STMT_SHOW_ATTEMPTS] = {"mr_show_attempts", "show the attempts of a job",
         "select attempt, millrace.attempt_word(outcome), worker, started_at, "
         "finished_at, "
@@ -256,27 +260,33 @@ static const struct row rows[MR_STMT_COUNT] = {
                     "from millrace.job j where j.id = d.id "
                     "and ($5::text is null or j.kind = $5) and ($6::text is null or "
                     "j.queue = $6) "
-                    "and ($7::text is null or d.reason = $7) offset 0) j "
+                    "and ($7::text is null or d.reason = $7) "
+                    "and ($9::text is null or j.submitted_by = $9) offset 0) j "
                     "on $8 or j.redriven_as is null order by d.finished_at desc, d.id "
                     "desc",
         MR_STMT_STORE,
         {MR_BIN_TIME, MR_BIN_TIME, MR_BIN_UUID, MR_BIN_INT8, MR_BIN_TEXT, MR_BIN_TEXT,
-            MR_BIN_TEXT, MR_BIN_BOOL}},
+            MR_BIN_TEXT, MR_BIN_BOOL, MR_BIN_TEXT}},
     /* One at a time, whichever broker it is asked of: who waited sees what the other one did. */
     [MR_STMT_REDRIVE_ALONE] = {"mr_redrive_alone", "redrive jobs",
         "select pg_advisory_xact_lock(28018, 2)", MR_STMT_STORE, {0}},
     /* The new ids are of now, and ascend in the order that was asked for: a lane keeps it.
      * Payloads above $3 bytes in all are left for another time, sealed ones (as mr_seal_is_sealed) for
-     * who can seal them under another id: $4 and $5, for the case of one job. */
+     * who can seal them under another id: $4 and $5, for the case of one job. Who owned the dead
+     * job owns the new one; another one's than $2's (null: whoever's) is not there. */
     [MR_STMT_REDRIVE] = {"mr_redrive", "redrive jobs",
-        "with asked as materialized (select o.n, o.id, j.id is not null as is_job, "
+        "with asked as materialized (select o.n, o.id, t.is_theirs as is_job, "
         "coalesce(substring(j.payload for 1) in ('\\xc7', '\\xc8', '\\xc9'), false) "
-        "as is_sealed, r.outcome, " REDRIVEN_AS(
-            "o.id") " as known, "
-                    "sum(octet_length(j.payload)) over (order by o.n) as bytes "
+        "as is_sealed, case when t.is_theirs then r.outcome end as outcome, "
+        "case when t.is_theirs then " REDRIVEN_AS(
+            "o.id") " end as known, "
+                    "sum(octet_length(j.payload)) filter (where t.is_theirs) "
+                    "over (order by o.n) as bytes "
                     "from (select min(u.n) as n, u.id from unnest($1) with ordinality u "
                     "(id, n) "
-                    "group by u.id) o " ONE_BY_ONE_JOB "), "
+                    "group by u.id) o " ONE_BY_ONE_JOB " cross join lateral (select "
+                    "j.id is not null and ($2::text is null or j.submitted_by is not "
+                    "distinct from $2) as is_theirs) t), "
                     "stamp as materialized (select "
                     "substring(uuid_send(millrace.new_id()) from 1 for "
                     "6) as ms), "
@@ -294,7 +304,7 @@ static const struct row rows[MR_STMT_COUNT] = {
                     "j.priority, j.lane, j.timeout_ms, "
                     "j.attempts_max, "
                     "j.backoff_base_ms, j.backoff_cap_ms, j.backoff_factor_percent, "
-                    "j.backoff_jitter_percent, $2, j.trace, j.id "
+                    "j.backoff_jitter_percent, j.submitted_by, j.trace, j.id "
                     "from asked a join millrace.job j on j.id = a.id cross join stamp s "
                     "where a.outcome = 2 and a.known is null and coalesce(a.bytes, 0) <= "
                     "$3 and (not a.is_sealed or ($5 is not null and not exists "
@@ -311,12 +321,14 @@ static const struct row rows[MR_STMT_COUNT] = {
         "millrace.reason_word(r.reason, r.error), r.error, a.attempt, a.error, "
         "millrace.redriven_as(o.id), "
         "exists (select from millrace.inbox i where i.id = o.id) "
-        "from (select $1::uuid as id) o "
+        "from (select case when $2::text is null or exists (select from millrace.job "
+        "where id = $1 and submitted_by = $2) or exists (select from millrace.inbox "
+        "where id = $1 and submitted_by = $2) then $1::uuid end as id) o "
         "left join millrace.job j on j.id = o.id "
         "left join millrace.result r on r.id = o.id "
         "left join lateral (select attempt, error from millrace.attempt a "
         "where a.id = o.id order by attempt desc limit 1) a on true",
-        MR_STMT_STORE, {MR_BIN_UUID}},
+        MR_STMT_STORE, {MR_BIN_UUID, MR_BIN_TEXT}},
     /* The chain is in the order of the rows. */
     [MR_STMT_AUDIT] = {"mr_audit", "write the audit log",
         "select count(millrace.audit_add(o.action, o.object, o.decision, o.principal, "
@@ -350,11 +362,12 @@ static const struct row rows[MR_STMT_COUNT] = {
         "backoff_factor_percent, backoff_jitter_percent, submitted_by, trace) "
         "values ($1, $2, $3, $4, $5, $6, "
         "coalesce($7, clock_timestamp() + $17 * interval '1 millisecond'), $8, $9, $10, "
-        "$11, $12, $13, $14, $15, $16) on conflict do nothing",
+        "$11, $12, $13, $14, (select j.submitted_by from millrace.job j where "
+        "j.id = $15), $16) on conflict do nothing",
         MR_STMT_WORKER,
         {MR_BIN_UUID, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_BYTEA, MR_BIN_INT2, MR_BIN_TEXT,
             MR_BIN_TIME, MR_BIN_TIME, MR_BIN_INT8, MR_BIN_INT4, MR_BIN_INT8, MR_BIN_INT8,
-            MR_BIN_INT2, MR_BIN_INT2, MR_BIN_TEXT, MR_BIN_TEXT, MR_BIN_INT8}},
+            MR_BIN_INT2, MR_BIN_INT2, MR_BIN_UUID, MR_BIN_TEXT, MR_BIN_INT8}},
     [MR_STMT_FINISH_MANY] = {"mr_finish_many", "store results",
         "insert into millrace.result (id, outcome, attempt, worker, started_at, "
         "finished_at, "

@@ -139,12 +139,20 @@ enum mr_status mr_store_kinds(struct mr_store *store, mr_kind_fn fn, void *conte
 enum mr_status mr_store_add_kinds(struct mr_store *store, const struct mr_span *kinds,
     uint32_t count, struct mr_err *err) MR_MUST_CHECK;
 
+/* Whose jobs an answer may be about: the zero value sees none. What is out of reach is answered
+ * as if it were not there. */
+struct mr_reach {
+    bool is_any;
+    struct mr_span owner; /* submitted_by, when not any */
+};
+
 /* Filters of `millrace jobs`; empty spans and zeros do not filter. */
 struct mr_job_filter {
     struct mr_span state; /* waiting (incl. running), retrying, succeeded, failed, ... */
     struct mr_span kind, queue;
     int64_t since_us, until_us; /* submitted_at */
     uint32_t limit;             /* at most 1,000 */
+    struct mr_reach reach;
 };
 /* Writes one msgpack array of maps, newest first: id, kind, queue, state, priority, attempts,
  * submitted_at, run_at, finished_at, error. Ids are strings, times microseconds since 1970
@@ -156,8 +164,8 @@ enum mr_status mr_store_list(struct mr_store *store, const struct mr_job_filter 
  * backoff_jitter_percent, submitted_by, trace, shard, redrive_of, redriven_as, reason, payload
  * and body (msgpack as bin), attempt_rows: an array of maps (attempt, outcome, worker,
  * started_at, finished_at, retry_at, error). Nil when there is no such job. */
-enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id, struct mr_wr *out,
-    struct mr_err *err) MR_MUST_CHECK;
+enum mr_status mr_store_show(struct mr_store *store, struct mr_uuid id,
+    struct mr_reach reach, struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 
 /* ---- dead jobs: those that have failed for ever ------------------------------------------------- */
 
@@ -171,6 +179,7 @@ struct mr_dead_filter {
     uint32_t limit;        /* at most 1,000; 100 with the history */
     bool with_redriven;    /* also those that another job was submitted in place of */
     bool with_history;     /* and attempt_rows of each */
+    struct mr_reach reach;
 };
 /* Writes one map: jobs, the latest deaths first (id, kind, queue, finished_at, attempts, reason,
  * error, redriven_as, redrive_of, priority, lane, submitted_at, worker), and until_us and before,
@@ -186,13 +195,13 @@ struct mr_resealed {
     struct mr_span payload; /* empty: there is none */
 };
 
-/* For each dead job of these ids, once and for all, put a new one into the inbox: same queue, kind,
- * payload, priority, lane and limits, redrive_of = the id. Writes an array of maps: id, verdict
+/* For each dead job of these ids, once and for all, put a new one into the inbox: same owner, queue,
+ * kind, payload, priority, lane and limits, redrive_of = the id. Writes an array of maps: id, verdict
  * ("submitted", "known": it was before, "not dead", "no job", "later": too many bytes for
  * one call, "sealed": its payload is, and `resealed`, which is for the case of one id, is empty), as:
  * the new id. Safe to repeat. */
 enum mr_status mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids,
-    uint32_t count, const struct mr_resealed *resealed, struct mr_span submitted_by,
+    uint32_t count, const struct mr_resealed *resealed, struct mr_reach reach,
     struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
 
 /* What the database knows of one job; its spans are copied into `arena`. */
@@ -206,7 +215,8 @@ struct mr_why_row {
     struct mr_uuid redriven_as;
 };
 enum mr_status mr_store_why(struct mr_store *store, struct mr_uuid id,
-    struct mr_arena *arena, struct mr_why_row *out, struct mr_err *err) MR_MUST_CHECK;
+    struct mr_reach reach, struct mr_arena *arena, struct mr_why_row *out,
+    struct mr_err *err) MR_MUST_CHECK;
 
 /* Move the low-water mark up, past 50,000 finished jobs at most: a bounded look. *more: there was
  * no unfinished one among them, so look again soon. MR_FENCED. */

@@ -71,6 +71,9 @@ struct mr_list_field {
     enum mr_list_form form;
 };
 
+/* A parameter: the owner to filter by, null for any. */
+void mr_list_put_reach(struct mr_args *args, struct mr_reach reach);
+
 /* The first `count` columns of a row as pairs of a map that is open. */
 void mr_list_put(struct mr_wr *out, const struct pg_result *row, int at,
     const struct mr_list_field *fields, int count);

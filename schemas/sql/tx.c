@@ -291,8 +291,8 @@ mr_tx_queue(struct mr_tx *tx, const char *sql, int count, const char *const *par
 }
 
 enum mr_status
-mr_tx_queue_inbox(struct mr_tx *tx, const struct mr_job_new *job,
-    struct mr_span submitted_by, struct mr_err *err)
+mr_tx_queue_inbox(struct mr_tx *tx, const struct mr_job_new *job, struct mr_uuid parent,
+    struct mr_err *err)
 {
     struct mr_args *args = mr_arena_alloc(tx->arena, sizeof *args);
     struct mr_args built = {0};
@@ -300,7 +300,7 @@ mr_tx_queue_inbox(struct mr_tx *tx, const struct mr_job_new *job,
     bool is_whole;
 
     MR_ASSERT(tx->count < MR_TX_QUEUED_MAX);
-    mr_inbox_args(&built, job, submitted_by);
+    mr_inbox_args(&built, job, parent);
     is_whole = args && !built.bin.is_full &&
                mr_arena_copy(tx->arena, mr_span(built.bin.p, built.bin.n), &bytes);
     if (is_whole) {

@@ -54,9 +54,9 @@ bool mr_tx_is_full(const struct mr_tx *tx);
 enum mr_status mr_tx_queue(struct mr_tx *tx, const char *sql, int count,
     const char *const *params, const struct mr_tx_demand *demand,
     struct mr_err *err) MR_MUST_CHECK;
-/* ... a follow-up job. The same id again does nothing. */
+/* ... a follow-up job of `parent`. The same id again does nothing. */
 enum mr_status mr_tx_queue_inbox(struct mr_tx *tx, const struct mr_job_new *job,
-    struct mr_span submitted_by, struct mr_err *err) MR_MUST_CHECK;
+    struct mr_uuid parent, struct mr_err *err) MR_MUST_CHECK;
 
 /*
  * Send what is queued, in an open transaction (which is opened if it is not). The first statement

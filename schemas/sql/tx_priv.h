@@ -21,6 +21,6 @@ bool mr_tx_has_checks(const struct mr_tx *tx);
 
 /* Parameters of MR_STMT_INBOX_PUT. */
 void mr_inbox_args(
-    struct mr_args *args, const struct mr_job_new *job, struct mr_span submitted_by);
+    struct mr_args *args, const struct mr_job_new *job, struct mr_uuid parent);
 
 #endif

@@ -13,6 +13,9 @@ const char *const fuzz_seeds[] = {NULL};
 enum { CLIENTS = 2, WORKERS = 3, PEERS = CLIENTS + WORKERS, SLOTS = 64, ROWS = 512 };
 enum { STEPS_MAX = 400 };
 
+static const struct mr_span owners[2] = {
+    {(const uint8_t *)"even", 4}, {(const uint8_t *)"odd", 3}};
+
 struct slot {
     bool is_used, is_stored, is_finished;
     struct mr_uuid id;
@@ -34,6 +37,7 @@ struct request {
 static struct {
     struct mr_broker broker; /* of which the handlers use the core and the time */
     struct mr_core_conf conf;
+    struct mr_rights *rights;
     struct slot slots[SLOTS];
     struct request requests[ROWS];
     uint32_t first, count; /* of the requests */
@@ -77,8 +81,9 @@ set_row(struct slot *slot, const struct mr_store_op *op)
 {
     struct mr_job_new *job = &slot->row.job;
 
-    slot->row =
-        (struct mr_stored_job){.job = op->job, .submitted_at_us = op->submitted_at_us};
+    slot->row = (struct mr_stored_job){.job = op->job,
+        .submitted_by = owners[mr_span_eq(op->submitted_by, owners[1])],
+        .submitted_at_us = op->submitted_at_us};
     job->payload = keep(slot->payload, sizeof slot->payload, op->job.payload);
     job->queue = keep(slot->queue, sizeof slot->queue, op->job.queue);
     job->kind = keep(slot->kind, sizeof slot->kind, op->job.kind);
@@ -106,7 +111,9 @@ store_job(struct slot *slot, struct request *request)
 {
     if (!slot) {
         request->op.status = MR_STORE_FULL;
-    } else if (slot->is_stored && !is_same(&slot->row.job, &request->op.job)) {
+    } else if (slot->is_stored &&
+               !(is_same(&slot->row.job, &request->op.job) &&
+                   mr_span_eq(slot->row.submitted_by, request->op.submitted_by))) {
         request->op.status = MR_CONFLICT;
     } else if (slot->is_finished) {
         fill_found(slot, &request->op);
@@ -189,6 +196,8 @@ answer_one(void)
             &(struct mr_found){.id = request->id,
                 .exists = slot && slot->is_stored,
                 .is_finished = slot && slot->is_finished,
+                .submitted_by =
+                    slot && slot->is_stored ? slot->row.submitted_by : MR_SPAN_NONE,
                 .outcome = slot ? slot->outcome : MR_SUCCEEDED,
                 .attempt = slot ? slot->finished_by : 0});
     } else {
@@ -212,7 +221,8 @@ take_request(const struct mr_action *action)
     set_row(&request->body, action->op);
     request->op = *action->op;
     request->op.job = request->body.row.job;
-    request->op.text = request->op.worker = request->op.submitted_by = MR_SPAN_NONE;
+    request->op.text = request->op.worker = MR_SPAN_NONE;
+    request->op.submitted_by = request->body.row.submitted_by;
 }
 
 static void
@@ -263,9 +273,9 @@ join(uint32_t peer, uint8_t how)
     world.is_here[peer] = true;
     world.credit[peer] = world.sent[peer] = 0;
     status = peer < CLIENTS ? mr_core_client_joins(world.broker.core, world.broker.now,
-                                  peer, 0, mr_span_str("client"))
+                                  peer, 1 + peer % 2, mr_span_str("client"))
                             : mr_core_worker_joins(world.broker.core, world.broker.now,
-                                  peer, 0, &hello, offers);
+                                  peer, 1 + peer % 2, &hello, offers);
     if (status)
         world.is_here[peer] = false;
 }
@@ -410,9 +420,11 @@ step_ask(struct fuzz_in *in)
     if (!world.is_here[peer])
         return;
     if (how & 1)
-        mr_core_cancel(world.broker.core, world.broker.now, peer, how, id_of(which));
+        mr_core_cancel(world.broker.core, world.broker.now, peer, how, id_of(which),
+            how & 4 ? MR_SCOPE_ANY : MR_SCOPE_OWN);
     else
-        mr_core_watch(world.broker.core, world.broker.now, peer, id_of(which), how & 2);
+        mr_core_watch(world.broker.core, world.broker.now, peer, id_of(which), how & 2,
+            how & 4 ? MR_SCOPE_ANY : MR_SCOPE_OWN);
 }
 
 static void
@@ -461,11 +473,34 @@ step_queue(struct fuzz_in *in)
         return;
 }
 
+/* Two principals that may everything. */
+static void
+make_rights(void)
+{
+    static const char *const roles[] = {"front-end", "worker"};
+
+    MR_ASSERT(mr_rights_new(&world.rights, world.conf.hash_key) == MR_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct mr_rights_row row = {
+            .type = MR_ROW_PRINCIPAL, .principal = i + 1, .text = owners[i]};
+
+        MR_ASSERT(mr_rights_add(world.rights, &row) == MR_OK);
+        row.type = MR_ROW_GRANT;
+        row.queue = row.kind = mr_span_str("*");
+        for (size_t k = 0; k < 2; k++) {
+            row.text = mr_span_str(roles[k]);
+            MR_ASSERT(mr_rights_add(world.rights, &row) == MR_OK);
+        }
+    }
+    MR_ASSERT(mr_rights_seal(world.rights) == MR_OK);
+}
+
 static void
 start(void)
 {
     MR_ASSERT(mr_core_new(&world.broker.core, &world.conf, on_action, NULL) == MR_OK);
     MR_ASSERT(mr_core_knows_kind(world.broker.core, mr_span_str("k")) == MR_OK);
+    mr_core_set_rights(world.broker.core, world.broker.now, world.rights);
     world.first = world.count = 0;
     memset(world.is_here, 0, sizeof world.is_here);
 }
@@ -516,6 +551,7 @@ set_up(void)
     world.conf.watches_max = 16;
     world.conf.payload_bytes_max = 1 << 16;
     world.conf.id_past_ms = world.conf.id_future_ms = INT64_C(1) << 40;
+    make_rights();
     start();
     mr_core_load_done(world.broker.core, world.broker.now);
     for (uint32_t peer = 0; peer < PEERS; peer++)
@@ -536,5 +572,6 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         mr_core_check(world.broker.core);
     }
     mr_core_destroy(&world.broker.core);
+    mr_rights_destroy(&world.rights);
     return 0;
 }

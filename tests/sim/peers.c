@@ -223,7 +223,7 @@ on_watch(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
     SIM_MUST(mr_get_watch(msg, &watch) == MR_OK);
     while (watch.ids) {
         SIM_MUST(mr_get_watch_id(&watch, &id) == MR_OK);
-        mr_core_watch(sim->broker.core, sim->now, peer, id, watch.on);
+        mr_core_watch(sim->broker.core, sim->now, peer, id, watch.on, MR_SCOPE_OWN);
     }
 }
 
@@ -246,7 +246,7 @@ on_call(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
     was_unsettled = mr_core_job(sim->broker.core, id, &info) == MR_OK &&
                     strcmp(info.state, "settling") != 0; /* else it may be over already */
     sim->broker.replied = MR_OK;
-    mr_core_cancel(sim->broker.core, sim->now, peer, msg->corr, id);
+    mr_core_cancel(sim->broker.core, sim->now, peer, msg->corr, id, MR_SCOPE_OWN);
     if (was_unsettled && sim->broker.replied != MR_BUSY)
         sim->jobs[sim_index(id)].cancelled_in = sim->broker.instance;
 }

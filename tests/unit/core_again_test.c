@@ -21,7 +21,7 @@ START_TEST(a_result_that_met_a_busy_row_is_stored_again)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 5, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_watch(rig.core, rig.now, 0, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY);
     rig_forget(&rig);
     rig_report(&rig, 2, id, 1, MR_DID_FAIL_FOR_GOOD);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_STORE), 2);
@@ -101,7 +101,7 @@ START_TEST(a_repeat_whose_job_was_finished_meanwhile_comes_again)
     ck_assert_int_eq(
         mr_core_client_joins(rig.core, rig.now, 0, 0, mr_span_str("client")), MR_OK);
     job = rig_job(&rig);
-    row = (struct mr_stored_job){.job = job};
+    row = (struct mr_stored_job){.job = job, .submitted_by = RIG_OWNER};
     row.job.payload = MR_SPAN_NONE;
     ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &row), MR_OK);
     mr_core_load_done(rig.core, rig.now);
@@ -127,7 +127,7 @@ START_TEST(a_row_waits_for_what_is_being_stored_under_its_id)
     rig_start(&rig);
     forged = job = rig_job(&rig);
     forged.payload = mr_span_str("\xc2");
-    row = (struct mr_stored_job){.job = job};
+    row = (struct mr_stored_job){.job = job, .submitted_by = RIG_OWNER};
     rig_submit(&rig, MR_SUBMIT_RESENT, &forged);
     ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &row), MR_BUSY);
     rig_answer(&rig, MR_CONFLICT);

@@ -4,7 +4,7 @@
 static void
 cancel(struct rig *rig, struct mr_uuid id)
 {
-    mr_core_cancel(rig->core, rig->now, 0, 5, id);
+    mr_core_cancel(rig->core, rig->now, 0, 5, id, MR_SCOPE_ANY);
     mr_core_check(rig->core);
 }
 

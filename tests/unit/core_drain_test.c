@@ -153,7 +153,7 @@ START_TEST(handed_back_and_cancelled_is_cancelled)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_cancel(rig.core, rig.now, 0, 5, id);
+    mr_core_cancel(rig.core, rig.now, 0, 5, id, MR_SCOPE_ANY);
     mr_core_says_bye(rig.core, rig.now, 2, mr_span_str("stopped"));
     rig_answer_find(&rig, id, false);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_STORE)->op.outcome, MR_OUT_CANCELLED);

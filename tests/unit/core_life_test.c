@@ -375,7 +375,7 @@ START_TEST(a_cancel_is_repeated_to_who_still_holds_the_job)
     rig_tick(&rig);
     mr_core_held(rig.core, rig.now, 2, &held);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 0);
-    mr_core_cancel(rig.core, rig.now, 0, 3, held.id);
+    mr_core_cancel(rig.core, rig.now, 0, 3, held.id, MR_SCOPE_ANY);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 1);
     rig_worker(&rig, 2, 1, 1, NULL); /* it says HELLO again */
     mr_core_held(rig.core, rig.now, 2, &held);

@@ -116,7 +116,7 @@ START_TEST(why_a_running_job_is_not_done)
     expect_why(&rig, id, ", 40.5% done: page 81 of 200");
     rig_worker(&rig, 3, 1, 1, NULL); /* another instance: nothing changes */
     expect_why(&rig, id, "page 81 of 200");
-    mr_core_cancel(rig.core, rig.now, 0, 3, id);
+    mr_core_cancel(rig.core, rig.now, 0, 3, id, MR_SCOPE_ANY);
     expect_why(&rig, id, "it was asked to stop, because it is to be cancelled");
     rig_stop(&rig);
 }
@@ -257,7 +257,7 @@ START_TEST(a_dead_job_says_why_it_is)
     ck_assert_int_eq(reason_of_last(&rig), MR_DEAD_QUARANTINED);
     rig_commit(&rig);
     id = rig_ready(&rig);
-    mr_core_cancel(rig.core, rig.now, 0, 3, id);
+    mr_core_cancel(rig.core, rig.now, 0, 3, id, MR_SCOPE_ANY);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_STORE)->op.reason, MR_DEAD_NOT);
     rig_stop(&rig);
 }

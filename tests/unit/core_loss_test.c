@@ -48,7 +48,7 @@ START_TEST(a_crashed_attempt_may_have_committed)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_watch(rig.core, rig.now, 0, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY);
     rig_report(&rig, 2, id, 1, MR_DID_CRASH);
     rig_commit(&rig);
     rig_answer_find(&rig, id, true);
@@ -67,7 +67,7 @@ START_TEST(who_waits_hears_that_it_crashed)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_watch(rig.core, rig.now, 0, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY);
     rig_report(&rig, 2, id, 1, MR_DID_CRASH);
     rig_commit(&rig);
     rig_answer_find(&rig, id, false);
@@ -120,7 +120,7 @@ START_TEST(what_crashed_and_is_cancelled_is_cancelled)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_cancel(rig.core, rig.now, 0, 5, id);
+    mr_core_cancel(rig.core, rig.now, 0, 5, id, MR_SCOPE_ANY);
     rig_report(&rig, 2, id, 1, MR_DID_CRASH);
     rig_commit(&rig);
     rig_answer_find(&rig, id, false);
@@ -414,7 +414,7 @@ START_TEST(a_quarantine_is_only_for_what_is_unfinished)
     rig_move(&rig, rig.conf.grace_ms * INT64_C(1000));
     mr_core_heard(rig.core, rig.now, 0);
     rig_tick(&rig);
-    mr_core_cancel(rig.core, rig.now, 0, 5, ids[1]);
+    mr_core_cancel(rig.core, rig.now, 0, 5, ids[1], MR_SCOPE_ANY);
     rig_answer_find(&rig, ids[0], true);
     rig_answer_find(&rig, ids[1], false);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_STORE)->op.outcome, MR_OUT_CANCELLED);

@@ -403,7 +403,8 @@ START_TEST(a_repeat_is_compared_by_digest_or_after_reading_back)
     rig_submit(&rig, 0, &job);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_ACK)->verdicts[0].code, MR_CONFLICT);
 
-    row = (struct mr_stored_job){.job = rig_job(&rig)}; /* loaded without its payload */
+    row = (struct mr_stored_job){
+        .job = rig_job(&rig), .submitted_by = RIG_OWNER}; /* loaded without its payload */
     job = row.job;
     row.job.payload = MR_SPAN_NONE;
     ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &row), MR_OK);
@@ -429,13 +430,13 @@ START_TEST(a_job_that_goes_while_its_payload_is_read_leaves_nothing_behind)
     rig.conf.payload_bytes_max = 0;
     rig_start(&rig);
     job = rig_job(&rig);
-    row = (struct mr_stored_job){.job = job};
+    row = (struct mr_stored_job){.job = job, .submitted_by = RIG_OWNER};
     rig_accept(&rig, &job);
     rig_worker(&rig, 2, 4, 4, NULL);
     rig_tick(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_READ), 1);
     ck_assert(!rig_last(&rig, MR_ACT_READ)->action.with_history);
-    mr_core_cancel(rig.core, rig.now, 0, 3, job.id);
+    mr_core_cancel(rig.core, rig.now, 0, 3, job.id, MR_SCOPE_ANY);
     rig_commit(&rig);
     ck_assert_str_eq(rig_state(&rig, job.id), "");
     mr_core_read_back(rig.core, rig.now, job.id, &row); /* too late */
@@ -496,7 +497,7 @@ START_TEST(payloads_are_asked_for_well_ahead)
     rig.conf.payload_bytes_max = 64 << 20;
     rig_start(&rig);
     for (int i = 0; i < MANY; i++) {
-        rows[i] = (struct mr_stored_job){.job = rig_job(&rig)};
+        rows[i] = (struct mr_stored_job){.job = rig_job(&rig), .submitted_by = RIG_OWNER};
         rows[i].job.payload = MR_SPAN_NONE;
         ck_assert_int_eq(mr_core_loaded(rig.core, rig.now, &rows[i]), MR_OK);
     }

@@ -120,7 +120,7 @@ run_many(struct rig *rig)
     for (int i = 0; i < MANY; i++) {
         struct mr_uuid id = rig_sent_to(rig, 2);
 
-        mr_core_watch(rig->core, rig->now, 0, id, true);
+        mr_core_watch(rig->core, rig->now, 0, id, true, MR_SCOPE_ANY);
         rig_report(rig, 2, id, 1, i % 3 ? MR_DID_SUCCEED : MR_DID_FAIL_FOR_GOOD);
         rig_commit(rig);
         rig_forget(rig);
@@ -169,7 +169,7 @@ START_TEST(workers_leave_whenever_they_like)
         (void)rig_ready(&rig);
         rig_tick(&rig);
         if (i == 0)
-            mr_core_cancel(rig.core, rig.now, 0, 5, id);
+            mr_core_cancel(rig.core, rig.now, 0, 5, id, MR_SCOPE_ANY);
         else if (i > 1)
             rig_report(&rig, 2, id, 1, reports[i - 2]);
         for (int n = 0; n < 2; n++) { /* its row is still on its way */

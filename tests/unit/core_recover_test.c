@@ -53,7 +53,7 @@ START_TEST(a_lost_worker_may_have_finished_its_job)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_watch(rig.core, rig.now, 0, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("unreachable"));
     rig_commit(&rig);
     rig_answer_find(&rig, id, true);
@@ -128,7 +128,7 @@ START_TEST(cancelled_while_it_was_being_lost)
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
-    mr_core_cancel(rig.core, rig.now, 0, 5, id);
+    mr_core_cancel(rig.core, rig.now, 0, 5, id, MR_SCOPE_ANY);
     rig_commit(&rig);
     rig_answer_find(&rig, id, false);
     rig_commit(&rig);
@@ -149,7 +149,7 @@ START_TEST(a_row_that_is_gone_is_looked_for_twice)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_sent_to(&rig, 2);
-    mr_core_watch(rig.core, rig.now, 0, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY);
     mr_core_leaves(rig.core, rig.now, 2, mr_span_str("died"));
     rig_commit(&rig);
     none.id = id;

@@ -15,6 +15,7 @@
 #define RIG_SAID_MAX 20000
 #define RIG_TEXT_MAX 256
 #define RIG_VERDICTS_MAX 64
+#define RIG_OWNER mr_span_str("local")        /* of what its peers submit */
 #define RIG_WALL_US INT64_C(1764000000000000) /* 2025-11-24 */
 
 struct rig_said {
@@ -101,11 +102,37 @@ rig_init(struct rig *rig)
     rig->conf.clients_max = 8;
     rig->conf.queues_max = 8;
     rig->conf.kinds_max = 8;
+    rig->conf.owners_max = 8;
     rig->conf.lanes_max = 100;
     rig->conf.watches_max = 100;
     rig->conf.payload_bytes_max = 1 << 20;
     rig->said = calloc(RIG_SAID_MAX, sizeof *rig->said);
     ck_assert_ptr_nonnull(rig->said);
+}
+
+/* Principals of these names, numbered from 1, each of which may everything. To be destroyed. */
+static inline struct mr_rights *
+rig_rights(const char *const *names, uint32_t count)
+{
+    static const char *const roles[] = {
+        "front-end", "worker", "operator", "administrator"};
+    struct mr_rights *rights;
+
+    ck_assert_int_eq(mr_rights_new(&rights, (struct mr_hash_key){1, 2}), MR_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        struct mr_rights_row row = {
+            .type = MR_ROW_PRINCIPAL, .principal = i + 1, .text = mr_span_str(names[i])};
+
+        ck_assert_int_eq(mr_rights_add(rights, &row), MR_OK);
+        row.type = MR_ROW_GRANT;
+        row.queue = row.kind = mr_span_str("*");
+        for (size_t k = 0; k < sizeof roles / sizeof *roles; k++) {
+            row.text = mr_span_str(roles[k]);
+            ck_assert_int_eq(mr_rights_add(rights, &row), MR_OK);
+        }
+    }
+    ck_assert_int_eq(mr_rights_seal(rights), MR_OK);
+    return rights;
 }
 
 /* A core that has loaded (nothing) and knows the kind "k"; peers 0 and 1 are clients. */

@@ -177,7 +177,7 @@ START_TEST(a_queue_with_the_number_of_another_is_not_taken_for_it)
         if (i % 2)
             rig_report(&rig, 2, id, 1, MR_DID_SUCCEED);
         else
-            mr_core_cancel(rig.core, rig.now, 0, 5, id);
+            mr_core_cancel(rig.core, rig.now, 0, 5, id, MR_SCOPE_ANY);
         rig_commit(&rig);
         rig_forget(&rig);
     }

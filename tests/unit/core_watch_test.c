@@ -31,9 +31,9 @@ START_TEST(cancelling_what_does_not_run)
     id = rig_ready(&rig);
     storing = rig_job(&rig);
     rig_submit(&rig, 0, &storing);
-    mr_core_cancel(rig.core, rig.now, 1, 21, delayed.id);
-    mr_core_cancel(rig.core, rig.now, 1, 22, id);
-    mr_core_cancel(rig.core, rig.now, 1, 23, storing.id);
+    mr_core_cancel(rig.core, rig.now, 1, 21, delayed.id, MR_SCOPE_ANY);
+    mr_core_cancel(rig.core, rig.now, 1, 22, id, MR_SCOPE_ANY);
+    mr_core_cancel(rig.core, rig.now, 1, 23, storing.id, MR_SCOPE_ANY);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0); /* nothing is durable yet */
     rig_commit(&rig);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 3);
@@ -66,7 +66,7 @@ START_TEST(cancelling_what_runs_asks_its_worker)
         rig_start(&rig);
         rig_worker(&rig, 2, 1, 4, NULL);
         id = sent_job(&rig, rig_job(&rig));
-        mr_core_cancel(rig.core, rig.now, 1, 21, id);
+        mr_core_cancel(rig.core, rig.now, 1, 21, id, MR_SCOPE_ANY);
         ck_assert_int_eq(rig_last(&rig, MR_ACT_REVOKE)->revoked.why, MR_WHY_CANCELLED);
         ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0);
         rig_report(&rig, 2, id, 1, cases[i].report);
@@ -87,13 +87,13 @@ START_TEST(cancelling_what_is_not_in_memory_asks_the_database)
     rig_init(&rig);
     rig_start(&rig);
     found.id = rig_id(&rig);
-    mr_core_cancel(rig.core, rig.now, 1, 21, found.id);
+    mr_core_cancel(rig.core, rig.now, 1, 21, found.id, MR_SCOPE_ANY);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
     mr_core_found(rig.core, rig.now, &found);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_NO_JOB);
     found.exists = found.is_finished = true;
     found.outcome = MR_SUCCEEDED;
-    mr_core_cancel(rig.core, rig.now, 1, 22, found.id);
+    mr_core_cancel(rig.core, rig.now, 1, 22, found.id, MR_SCOPE_ANY);
     mr_core_found(rig.core, rig.now, &found);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_FINISHED);
     ck_assert_uint_eq(rig_stats(&rig).watches, 0);
@@ -111,7 +111,7 @@ START_TEST(cancelling_what_is_submitted_while_the_database_is_asked)
     rig_start(&rig);
     job = rig_job(&rig);
     none.id = job.id;
-    mr_core_cancel(rig.core, rig.now, 1, 21, job.id);
+    mr_core_cancel(rig.core, rig.now, 1, 21, job.id, MR_SCOPE_ANY);
     rig_accept(&rig, &job);
     mr_core_found(rig.core, rig.now, &none); /* it was not there yet */
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0);
@@ -132,7 +132,7 @@ START_TEST(somebody_elses_result_stands_against_ours)
     rig_start(&rig);
     id = rig_ready(&rig);
     rig_forget(&rig);
-    mr_core_cancel(rig.core, rig.now, 1, 21, id);
+    mr_core_cancel(rig.core, rig.now, 1, 21, id, MR_SCOPE_ANY);
     row = rig_nth(&rig, MR_ACT_STORE, 0);
     row->op.found_outcome = MR_SUCCEEDED;
     rig_answer(&rig, MR_FINISHED);
@@ -156,10 +156,10 @@ START_TEST(watchers_hear_what_happens_until_they_leave)
     rig_start(&rig);
     rig_worker(&rig, 2, 1, 4, NULL);
     id = rig_ready(&rig);
-    mr_core_watch(rig.core, rig.now, 0, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_WAITING);
-    mr_core_watch(rig.core, rig.now, 0, id, true); /* twice is once */
-    mr_core_watch(rig.core, rig.now, 1, id, true);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_ANY); /* twice is once */
+    mr_core_watch(rig.core, rig.now, 1, id, true, MR_SCOPE_ANY);
     rig_tick(&rig);
     rig_forget(&rig);
     held.id = id;
@@ -172,7 +172,7 @@ START_TEST(watchers_hear_what_happens_until_they_leave)
     ck_assert_int_eq(mr_core_job(rig.core, id, &info), MR_OK);
     ck_assert_uint_eq(info.permille, 250);
     ck_assert(mr_span_is(info.progress, "halfway"));
-    mr_core_watch(rig.core, rig.now, 1, id, false);
+    mr_core_watch(rig.core, rig.now, 1, id, false, MR_SCOPE_ANY);
     mr_core_check(rig.core);
     mr_core_leaves(rig.core, rig.now, 0, mr_span_str("bye"));
     rig_report(&rig, 2, id, 1, MR_DID_SUCCEED);
@@ -191,10 +191,10 @@ START_TEST(watching_what_is_not_in_memory)
     rig.conf.watches_max = 2;
     rig_start(&rig);
     found.id = rig_id(&rig);
-    mr_core_watch(rig.core, rig.now, 0, found.id, true);
-    mr_core_watch(rig.core, rig.now, 1, found.id, true);
+    mr_core_watch(rig.core, rig.now, 0, found.id, true, MR_SCOPE_ANY);
+    mr_core_watch(rig.core, rig.now, 1, found.id, true, MR_SCOPE_ANY);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1); /* one question for both */
-    mr_core_watch(rig.core, rig.now, 0, rig_id(&rig), true);
+    mr_core_watch(rig.core, rig.now, 0, rig_id(&rig), true, MR_SCOPE_ANY);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_ERROR)->action.code, MR_BUSY);
     found.text = mr_span_str("why");
     mr_core_found(rig.core, rig.now, &found);
@@ -220,7 +220,7 @@ START_TEST(watching_a_finished_job_while_a_forgery_is_stored)
     forged = rig_job(&rig);
     rig_submit(&rig, 0, &forged);
     rig_forget(&rig);
-    mr_core_watch(rig.core, rig.now, 1, forged.id, true);
+    mr_core_watch(rig.core, rig.now, 1, forged.id, true, MR_SCOPE_ANY);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 0);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
     found.id = forged.id;
@@ -242,7 +242,7 @@ START_TEST(watching_what_is_being_stored)
     job = rig_job(&rig);
     rig_submit(&rig, 0, &job);
     rig_forget(&rig);
-    mr_core_watch(rig.core, rig.now, 1, job.id, true);
+    mr_core_watch(rig.core, rig.now, 1, job.id, true, MR_SCOPE_ANY);
     found.id = job.id;
     mr_core_found(rig.core, rig.now, &found);
     ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_WAITING);

@@ -134,14 +134,16 @@ END_TEST
 
 START_TEST(another_body_is_a_conflict)
 {
-    struct mr_store_op op = pg_fixture_job(), kind, queue, body, none;
+    struct mr_store_op op = pg_fixture_job(), kind, queue, body, none, owner, nobody;
 
     pg_fixture_must_commit(store, &op, 1);
-    kind = queue = body = none = op;
+    kind = queue = body = none = owner = nobody = op;
     kind.job.kind = mr_span_str("test.fail");
     queue.job.queue = mr_span_str("other");
     body.job.payload = mr_span("\x02", 1);
     none.job.payload = MR_SPAN_NONE;
+    owner.submitted_by = mr_span_str("another");
+    nobody.submitted_by = MR_SPAN_NONE;
     pg_fixture_must_commit(store, &kind, 1);
     ck_status(kind.status, MR_CONFLICT);
     pg_fixture_must_commit(store, &queue, 1);
@@ -150,6 +152,10 @@ START_TEST(another_body_is_a_conflict)
     ck_status(body.status, MR_CONFLICT);
     pg_fixture_must_commit(store, &none, 1);
     ck_status(none.status, MR_CONFLICT);
+    pg_fixture_must_commit(store, &owner, 1);
+    ck_status(owner.status, MR_CONFLICT);
+    pg_fixture_must_commit(store, &nobody, 1);
+    ck_status(nobody.status, MR_CONFLICT);
     ck_assert_str_eq(pg_fixture_text(pg, "select payload from millrace.job"), "\\x01");
 }
 END_TEST
@@ -168,7 +174,9 @@ END_TEST
 START_TEST(a_finished_job_again_brings_its_result)
 {
     struct mr_store_op op = pg_fixture_job(), end = result_of(op.id, MR_FAILED);
+    struct mr_store_op theirs = op;
 
+    theirs.submitted_by = mr_span_str("another");
     pg_fixture_must_commit(store, &op, 1);
     pg_fixture_must_commit(store, &end, 1);
     ck_status(end.status, MR_OK);
@@ -182,6 +190,10 @@ START_TEST(a_finished_job_again_brings_its_result)
     op.job.payload = mr_span("\x02", 1);
     pg_fixture_must_commit(store, &op, 1);
     ck_status(op.status, MR_CONFLICT);
+    theirs.found_attempt = 0;
+    pg_fixture_must_commit(store, &theirs, 1);
+    ck_status(theirs.status, MR_CONFLICT); /* and nothing of how it went */
+    ck_assert_uint_eq(theirs.found_attempt, 0);
 }
 END_TEST
 

@@ -12,6 +12,7 @@ static struct mr_pg *pg;
 static struct mr_wr wr;
 static struct mr_err err;
 static const struct mr_resealed no_payload;
+static const struct mr_reach reach_any = {.is_any = true};
 
 static void
 setup(void)
@@ -39,11 +40,12 @@ bury(const char *kind, int count, const char *from, int reason)
         "with j as (insert into millrace.job (id, submitted_at, shard, priority, queue, "
         "kind, "
         "lane, run_at, attempts_max, timeout_ms, backoff_base_ms, backoff_cap_ms, "
-        "backoff_factor_percent, backoff_jitter_percent, trace, payload) select "
+        "backoff_factor_percent, backoff_jitter_percent, trace, payload, submitted_by) "
+        "select "
         "millrace.new_id(), "
         "now(), 0, 7, 'q-' || '%s', '%s', 'l', now(), 3, 500, 10, 20, 150, 0, 't', "
         "decode('a1' || "
-        "to_hex(64 + n %% 26), 'hex') from generate_series(1, %d) n returning id) "
+        "to_hex(64 + n %% 26), 'hex'), 'me' from generate_series(1, %d) n returning id) "
         "insert into millrace.result (id, finished_at, attempt, outcome, error, reason) "
         "select id, '%s'::timestamptz + row_number() over () * interval '1 second', 3, "
         "2, "
@@ -116,6 +118,7 @@ count_of(struct mr_dead_filter filter)
     struct page page;
 
     filter.limit = filter.limit ? filter.limit : 1000;
+    filter.reach.is_any = !filter.reach.owner.n;
     do {
         page = list(&filter);
         ck_assert_uint_le(page.count, filter.limit);
@@ -159,7 +162,7 @@ END_TEST
 
 START_TEST(pages_follow_each_other)
 {
-    struct mr_dead_filter filter = {.limit = 4};
+    struct mr_dead_filter filter = {.limit = 4, .reach = {.is_any = true}};
     struct page page;
 
     bury("a", 6, NOON, 1);
@@ -190,7 +193,8 @@ START_TEST(a_call_is_bounded)
 
     bury("rare", 1, "2026-11-24T00:00:00Z", 1);
     bury("common", 4500, NOON, 1);
-    page = list(&(struct mr_dead_filter){.kind = mr_span_str("rare"), .limit = 10});
+    page = list(&(struct mr_dead_filter){
+        .reach = {.is_any = true}, .kind = mr_span_str("rare"), .limit = 10});
     ck_assert_uint_eq(page.count, 0);
     ck_assert_int_ne(page.until_us, 0);
     ck_assert_uint_eq(count_of((struct mr_dead_filter){.kind = mr_span_str("rare")}), 1);
@@ -206,14 +210,16 @@ START_TEST(history_comes_with_it)
         "insert into millrace.attempt (id, attempt, outcome, error) select "
         "id, n, 1, repeat('x', 2000) from millrace.job, "
         "generate_series(1, 3) n");
-    page = list(&(struct mr_dead_filter){.with_history = true, .limit = 1000});
+    page = list(&(struct mr_dead_filter){
+        .reach = {.is_any = true}, .with_history = true, .limit = 1000});
     ck_assert_uint_eq(page.count, 100); /* a page is smaller with it */
     ck_assert_uint_eq(page.attempt_rows, 3);
     pg_fixture_text(pg,
         "insert into millrace.attempt (id, attempt, outcome, error) select "
         "id, n, 1, repeat('x', 2000) from millrace.job, "
         "generate_series(4, 60) n");
-    page = list(&(struct mr_dead_filter){.with_history = true, .limit = 100});
+    page = list(&(struct mr_dead_filter){
+        .reach = {.is_any = true}, .with_history = true, .limit = 100});
     ck_assert_uint_ge(page.count, 5); /* and smaller still when it is long */
     ck_assert_uint_le(page.count, 10);
     ck_assert_uint_eq(
@@ -246,14 +252,13 @@ dead_ids(void)
 
 /* How many have that verdict. */
 static uint32_t
-redrive(uint32_t count, const char *verdict)
+redrive_of(struct mr_reach reach, uint32_t count, const char *verdict)
 {
     uint32_t rows, found = 0;
     struct mr_rd rd;
 
     mr_wr_reset(&wr);
-    ck_ok(mr_store_redrive(store, ids, count, &no_payload, mr_span_str("me"), &wr, &err),
-        err);
+    ck_ok(mr_store_redrive(store, ids, count, &no_payload, reach, &wr, &err), err);
     rd = mr_rd_open(mr_wr_span(&wr));
     rows = mr_rd_array(&rd, IDS_MAX);
     for (uint32_t i = 0; i < rows; i++) {
@@ -271,6 +276,12 @@ redrive(uint32_t count, const char *verdict)
     }
     ck_status(rd.status, MR_OK);
     return found;
+}
+
+static uint32_t
+redrive(uint32_t count, const char *verdict)
+{
+    return redrive_of(reach_any, count, verdict);
 }
 
 static bool
@@ -419,8 +430,8 @@ START_TEST(two_brokers_at_once)
     pg_fixture_text(pg, "begin");
     pg_fixture_text(pg, "select pg_advisory_xact_lock(28018, 2)");
     mr_wr_reset(&wr);
-    ck_status(mr_store_redrive(store, ids, 1, &no_payload, mr_span_str("me"), &wr, &err),
-        MR_BUSY);
+    ck_status(
+        mr_store_redrive(store, ids, 1, &no_payload, reach_any, &wr, &err), MR_BUSY);
     snprintf(sql, sizeof sql,
         "insert into millrace.inbox (kind, redrive_of) select 'a', id "
         "from millrace.dead");
@@ -435,9 +446,40 @@ START_TEST(a_fenced_broker_redrives_nothing)
     bury("a", 1, NOON, 1);
     ck_assert_uint_eq(dead_ids(), 1);
     pg_fixture_text(pg, "update millrace.shard set epoch = epoch + 1");
-    ck_status(mr_store_redrive(store, ids, 1, &no_payload, mr_span_str("me"), &wr, &err),
-        MR_FENCED);
+    ck_status(
+        mr_store_redrive(store, ids, 1, &no_payload, reach_any, &wr, &err), MR_FENCED);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.inbox"), 0);
+}
+END_TEST
+
+/* As if those of others were not there, whether or not they were redriven before. */
+START_TEST(others_are_out_of_reach)
+{
+    struct mr_reach mine = {.owner = mr_span_str("me")};
+    struct mr_reach theirs = {.owner = mr_span_str("you")};
+    struct mr_reach nobodys = {0};
+    struct mr_arena *arena = NULL;
+    struct mr_why_row row;
+
+    ck_status(mr_arena_new(&arena, 1 << 20), MR_OK);
+    bury("a", 2, NOON, 1);
+    ck_assert_uint_eq(dead_ids(), 2);
+    ck_assert_uint_eq(count_of((struct mr_dead_filter){.reach = mine}), 2);
+    ck_assert_uint_eq(count_of((struct mr_dead_filter){.reach = theirs}), 0);
+    ck_assert_uint_eq(redrive_of(theirs, 2, "no job"), 2);
+    ck_assert_uint_eq(redrive_of(nobodys, 2, "no job"), 2);
+    ck_assert_int_eq(take_inbox(), 0);
+    ck_assert_uint_eq(redrive_of(mine, 1, "submitted"), 1);
+    as[0] = (struct mr_uuid){{0}};
+    ck_assert_uint_eq(redrive_of(theirs, 1, "no job"), 1);
+    ck_assert(mr_uuid_eq(as[0], (struct mr_uuid){{0}}));
+    ck_ok(mr_store_why(store, ids[0], mine, arena, &row, &err), err);
+    ck_assert(row.is_job && row.is_finished && row.is_redriven);
+    ck_ok(mr_store_why(store, row.redriven_as, mine, arena, &row, &err), err);
+    ck_assert(row.is_in_inbox);
+    ck_ok(mr_store_why(store, ids[0], theirs, arena, &row, &err), err);
+    ck_assert(!row.is_job && !row.is_finished && !row.is_redriven && !row.error.n);
+    mr_arena_destroy(&arena);
 }
 END_TEST
 
@@ -451,24 +493,24 @@ START_TEST(what_the_database_knows)
     ck_status(mr_arena_new(&arena, 1 << 20), MR_OK);
     bury("a", 1, NOON, 3);
     ck_assert_uint_eq(dead_ids(), 1);
-    ck_ok(mr_store_why(store, ids[0], arena, &row, &err), err);
+    ck_ok(mr_store_why(store, ids[0], reach_any, arena, &row, &err), err);
     ck_assert(row.is_job && row.is_finished && !row.is_in_inbox && !row.is_redriven);
     ck_assert_int_eq(row.outcome, MR_FAILED);
     ck_assert_uint_eq(row.attempt, 3);
     ck_assert_int_eq(row.finished_at_us, NOON_US + 1000000);
     ck_assert(mr_span_is(row.reason, "quarantined") && mr_span_is(row.error, "e"));
     ck_assert_uint_eq(redrive(1, "submitted"), 1);
-    ck_ok(mr_store_why(store, as[0], arena, &row, &err), err);
+    ck_ok(mr_store_why(store, as[0], reach_any, arena, &row, &err), err);
     ck_assert(!row.is_job && row.is_in_inbox);
-    ck_ok(mr_store_why(store, ids[0], arena, &row, &err), err);
+    ck_ok(mr_store_why(store, ids[0], reach_any, arena, &row, &err), err);
     ck_assert(row.is_redriven && mr_uuid_eq(row.redriven_as, as[0]));
     pg_fixture_text(pg, "delete from millrace.result");
     pg_fixture_text(pg,
         "insert into millrace.attempt (id, attempt, outcome, error) select "
         "id, n, 1, 'try ' || n from millrace.job, generate_series(1, 2) n");
-    ck_ok(mr_store_why(store, ids[0], arena, &row, &err), err);
+    ck_ok(mr_store_why(store, ids[0], reach_any, arena, &row, &err), err);
     ck_assert(row.is_job && !row.is_finished && mr_span_is(row.error, "try 2"));
-    ck_ok(mr_store_why(store, mr_uuid_new(0), arena, &row, &err), err);
+    ck_ok(mr_store_why(store, mr_uuid_new(0), reach_any, arena, &row, &err), err);
     ck_assert(!row.is_job && !row.is_finished && !row.is_in_inbox);
     mr_arena_destroy(&arena);
 }
@@ -503,8 +545,7 @@ START_TEST(succeeded_jobs_cost_nothing)
     pg_fixture_text(pg, "set enable_mergejoin = off");
     snprintf(sql, sizeof sql,
         "explain execute %s ('epoch', 'infinity', millrace.new_id(), 2000, null, null, "
-        "null, "
-        "false)",
+        "null, false, 'me')",
         mr_stmt_name(MR_STMT_DEAD));
     ck_ok(mr_pg_run(pg, sql, 0, NULL, &result, &err), err);
     for (int i = 0; i < mr_pg_rows(result); i++) {
@@ -539,6 +580,7 @@ main(void)
     tcase_add_test(tcase, large_payloads_take_turns);
     tcase_add_test(tcase, two_brokers_at_once);
     tcase_add_test(tcase, a_fenced_broker_redrives_nothing);
+    tcase_add_test(tcase, others_are_out_of_reach);
     tcase_add_test(tcase, what_the_database_knows);
     tcase_add_test(tcase, succeeded_jobs_cost_nothing);
     suite_add_tcase(suite, tcase);

@@ -373,12 +373,12 @@ START_TEST(follow_up_jobs_are_part_of_the_transaction)
     struct mr_err err = {0};
 
     take_effect();
-    ck_ok(mr_inbox_put(worker, &next, mr_span_str("w1"), &err), err);
+    ck_ok(mr_inbox_put(worker, &next, job.id, &err), err);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.inbox"), 0);
     mr_pg_rollback(worker);
     take_effect();
-    ck_ok(mr_inbox_put(worker, &next, mr_span_str("w1"), &err), err);
-    ck_ok(mr_inbox_put(worker, &next, mr_span_str("w1"), &err), err);
+    ck_ok(mr_inbox_put(worker, &next, job.id, &err), err);
+    ck_ok(mr_inbox_put(worker, &next, job.id, &err), err);
     ck_ok(finish_one(&finish, &err), err);
     ck_assert_str_eq(
         pg_fixture_text(pg,
@@ -386,7 +386,7 @@ START_TEST(follow_up_jobs_are_part_of_the_transaction)
             "attempts_max, backoff_factor_percent, backoff_jitter_percent, "
             "submitted_by, run_at - clock_timestamp() between '50 s' and "
             "'60 s') from millrace.inbox"),
-        "test.next|default|\\x9101|4|5|2|1000|100|w1|t");
+        "test.next|default|\\x9101|4|5|2|1000|100|a test|t");
 }
 END_TEST
 
@@ -396,26 +396,26 @@ START_TEST(bad_follow_up_jobs_are_refused)
     struct mr_err err = {0};
 
     next.kind = mr_span_str("with space");
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.priority = 10;
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.attempts_max = 1001;
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.backoff_factor_percent = 99;
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.backoff_jitter = 101;
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     next = follow_up();
     next.id.b[6] = 0x4f;
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(err.todo, "millrace.new_id()"));
     next = follow_up();
     next.id = mr_uuid_new(mr_clock_now().wall_us + INT64_C(2) * 86400 * 1000000);
-    ck_status(mr_inbox_put(pg, &next, MR_SPAN_NONE, &err), MR_BAD_ARGUMENT);
+    ck_status(mr_inbox_put(pg, &next, job.id, &err), MR_BAD_ARGUMENT);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.inbox"), 0);
 }
 END_TEST

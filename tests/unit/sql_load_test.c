@@ -284,6 +284,7 @@ on_found(void *context, const struct mr_found *found)
     found_count++;
     finished_count += found->is_finished;
     missing_count += !found->exists;
+    ck_assert(mr_span_is(found->submitted_by, found->exists ? "a test" : ""));
     body_bytes += found->body.n;
     if (found->is_finished)
         ck_assert_int_eq(found->outcome, MR_SUCCEEDED);
@@ -477,6 +478,7 @@ list(struct mr_job_filter filter, struct mr_wr *out)
     struct mr_rd rd;
 
     mr_wr_reset(out);
+    filter.reach.is_any = !filter.reach.owner.n;
     ck_ok(mr_store_list(store, &filter, out, &err), err);
     ck_status(mr_pack_scan(mr_wr_span(out), MR_DEPTH_MAX), MR_OK);
     rd = mr_rd_open(mr_wr_span(out));
@@ -495,6 +497,7 @@ START_TEST(lists_are_filtered)
     }
     ops[1].job.kind = mr_span_str("other");
     ops[2].job.queue = mr_span_str("q2");
+    ops[3].submitted_by = mr_span_str("another");
     ops[4] = (struct mr_store_op){.type = MR_STORE_ATTEMPT,
         .id = ops[0].id,
         .attempt = 1,
@@ -523,13 +526,17 @@ START_TEST(lists_are_filtered)
         list((struct mr_job_filter){.limit = 9, .until_us = INT64_C(1645557744000000)},
             &out),
         2);
+    ck_assert_uint_eq(list((struct mr_job_filter){.limit = 9,
+                               .reach = {.owner = mr_span_str("another")}},
+                          &out),
+        1);
     mr_wr_fini(&out);
 }
 END_TEST
 
 START_TEST(a_list_without_room)
 {
-    struct mr_job_filter filter = {.limit = 1000};
+    struct mr_job_filter filter = {.limit = 1000, .reach = {.is_any = true}};
     struct mr_err err = {0};
     char memory[100];
     struct mr_wr out;
@@ -542,10 +549,13 @@ END_TEST
 
 START_TEST(one_job_in_full)
 {
+    struct mr_reach any = {.is_any = true}, mine = {.owner = mr_span_str("a test")},
+                    theirs = {.owner = mr_span_str("another")};
     struct mr_store_op ops[2];
     struct mr_err err = {0};
     struct mr_wr out;
     struct mr_rd rd;
+    size_t whole;
     uint32_t fields;
     int seen_fields = 0;
 
@@ -556,7 +566,7 @@ START_TEST(one_job_in_full)
         .attempt = 1,
         .attempt_outcome = MR_ATTEMPT_TIMED_OUT};
     pg_fixture_must_commit(store, ops, 2);
-    ck_ok(mr_store_show(store, ops[0].id, &out, &err), err);
+    ck_ok(mr_store_show(store, ops[0].id, any, &out, &err), err);
     ck_status(mr_pack_scan(mr_wr_span(&out), MR_DEPTH_MAX), MR_OK);
     rd = mr_rd_open(mr_wr_span(&out));
     fields = mr_rd_map(&rd, 100);
@@ -578,8 +588,15 @@ START_TEST(one_job_in_full)
     }
     ck_status(rd.status, MR_OK);
     ck_assert_int_eq(seen_fields, 3);
+    whole = out.n;
     mr_wr_reset(&out);
-    ck_ok(mr_store_show(store, (struct mr_uuid){{1}}, &out, &err), err);
+    ck_ok(mr_store_show(store, (struct mr_uuid){{1}}, any, &out, &err), err);
+    ck_assert(mr_span_eq(mr_wr_span(&out), mr_span("\xc0", 1)));
+    mr_wr_reset(&out);
+    ck_ok(mr_store_show(store, ops[0].id, mine, &out, &err), err);
+    ck_assert_uint_eq(out.n, whole);
+    mr_wr_reset(&out);
+    ck_ok(mr_store_show(store, ops[0].id, theirs, &out, &err), err);
     ck_assert(mr_span_eq(mr_wr_span(&out), mr_span("\xc0", 1)));
     mr_wr_fini(&out);
 }

@@ -38,7 +38,7 @@ END_TEST
 
 START_TEST(several_at_a_time)
 {
-    enum { CHILDREN = 4, FILES = 9 };
+    enum { CHILDREN = 4, FILES = 10 };
     pid_t children[CHILDREN];
     struct mr_pg *pg;
 

@@ -236,7 +236,8 @@ START_TEST(hot_statements_use_the_keys)
     snprintf(sql, sizeof sql, "execute %s ('{0}', %s, 1000000)",
         mr_stmt_name(MR_STMT_FIND), id);
     must_use_index(pg, sql);
-    snprintf(sql, sizeof sql, "execute %s ('{0}', %s, '{q}', '{k}', '{x}', 1000000)",
+    snprintf(sql, sizeof sql,
+        "execute %s ('{0}', %s, '{q}', '{k}', '{x}', '{o}', 1000000)",
         mr_stmt_name(MR_STMT_JUDGE_JOBS), id);
     must_use_index(pg, sql);
     snprintf(sql, sizeof sql, "execute %s (%s, '{1}', '{w}', '{null}', '{null}', '{x}')",
@@ -257,11 +258,11 @@ START_TEST(hot_statements_use_the_keys)
     must_use_index(pg, sql);
     snprintf(sql, sizeof sql, "execute %s (0, 1, 1000)", mr_stmt_name(MR_STMT_RAISE));
     must_use_index(pg, sql);
-    snprintf(sql, sizeof sql, "execute %s (null, null, null, null, null, 10)",
+    snprintf(sql, sizeof sql, "execute %s (null, null, null, null, null, 10, 'o')",
         mr_stmt_name(MR_STMT_LIST));
     must_use_index(pg, sql);
-    snprintf(
-        sql, sizeof sql, "execute %s (millrace.new_id())", mr_stmt_name(MR_STMT_SHOW));
+    snprintf(sql, sizeof sql, "execute %s (millrace.new_id(), 'o')",
+        mr_stmt_name(MR_STMT_SHOW));
     must_use_index(pg, sql);
     mr_store_close(&store);
 }

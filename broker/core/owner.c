@@ -1,0 +1,96 @@
+#include "broker/core/owner.h"
+
+enum mr_status
+mr_owner_number(struct mr_core *core, struct mr_span principal, uint16_t *number)
+{
+    bool is_new;
+
+    *number = 0;
+    if (!mr_names_is_good(principal))
+        return MR_OK;
+    *number = mr_names_intern(&core->owner_names, principal, &is_new);
+    if (!*number)
+        return MR_LIMIT;
+    if (is_new)
+        core->owners[*number] = (struct mr_owner){0};
+    return MR_OK;
+}
+
+enum mr_status
+mr_owner_of_principal(struct mr_core *core, uint32_t principal, uint16_t *number)
+{
+    struct mr_span name = mr_span_str(MR_PRINCIPAL_LOCAL);
+    enum mr_status status;
+
+    if (core->rights && principal)
+        name = mr_rights_name(core->rights, principal);
+    status = mr_owner_number(core, name, number);
+    return status == MR_OK && !*number ? MR_BAD_ARGUMENT : status;
+}
+
+uint16_t
+mr_owner_find(struct mr_core *core, struct mr_span principal)
+{
+    return mr_names_find(&core->owner_names, principal);
+}
+
+struct mr_span
+mr_owner_name(const struct mr_core *core, uint16_t number)
+{
+    return number ? mr_names_text(&core->owner_names, number) : MR_SPAN_NONE;
+}
+
+void
+mr_owner_takes(struct mr_core *core, uint32_t slot, uint16_t number)
+{
+    mr_job_at(core, slot)->owner = number & MR_OWNERS_MAX;
+    core->owner_names.names[number].refs++;
+    core->owners[number].jobs++;
+}
+
+void
+mr_owner_lets_go(struct mr_core *core, uint32_t slot)
+{
+    uint32_t number = mr_job_at(core, slot)->owner;
+
+    core->owner_names.names[number].refs--;
+    core->owners[number].jobs--;
+}
+
+void
+mr_owner_joins(struct mr_core *core, struct mr_peer *peer, uint16_t number)
+{
+    peer->owner = number;
+    core->owner_names.names[number].refs++;
+    core->owners[number].sessions++;
+}
+
+void
+mr_owner_leaves(struct mr_core *core, const struct mr_peer *peer)
+{
+    core->owner_names.names[peer->owner].refs--;
+    core->owners[peer->owner].sessions--;
+}
+
+bool
+mr_owner_may_see(
+    const struct mr_core *core, uint32_t peer, uint32_t slot, enum mr_scope scope)
+{
+    return !slot || scope == MR_SCOPE_ANY ||
+           mr_job_at(core, slot)->owner == core->peers[peer].owner;
+}
+
+/* ---- entry points: see core.h ------------------------------------------------------------------ */
+
+struct mr_span
+mr_core_principal(const struct mr_core *core, uint32_t peer)
+{
+    return mr_owner_name(core, core->peers[peer].owner);
+}
+
+bool
+mr_core_may_see(
+    const struct mr_core *core, uint32_t peer, struct mr_uuid id, enum mr_scope scope)
+{
+    return mr_owner_may_see(core, peer, mr_ids_find(&core->job_ids, &id), scope);
+}
