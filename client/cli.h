@@ -183,6 +183,7 @@ int mr_cmd_operate_explain(struct mr_cli *cli);
 int mr_cmd_operate_drain(struct mr_cli *cli);
 int mr_cmd_seal(struct mr_cli *cli);
 int mr_cmd_migrate(struct mr_cli *cli);
+int mr_cmd_principal(struct mr_cli *cli);
 int mr_cmd_audit(struct mr_cli *cli);
 int mr_cmd_config(struct mr_cli *cli);
 int mr_cmd_dev(struct mr_cli *cli);

@@ -81,6 +81,25 @@ static const struct mr_cli_option migrate_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option principal_options[] = {
+    {"key", "FILE",
+        "add, rotate: its public key, as \"millrace key new\" wrote it (.pub)"},
+    {"role", "ROLE", "add: front-end, worker, operator, auditor or administrator"},
+    {"queue", "PATTERN",
+        "grant, deny, ungrant, add: only these queues: a name, or night* (default: *)"},
+    {"kind", "PATTERN", "likewise only these kinds: ride.* (default: *)"},
+    {"scope", "own|any",
+        "grant of watch, fetch, cancel: whose jobs (default: its own only)"},
+    {"retire", NULL, "rotate: the older keys open nothing any more"},
+    {"jobs-per-s", "N", "limit: jobs that it may submit in a second; 0: no limit"},
+    {"waiting-max", "N", "limit: its unfinished jobs; 0: no limit"},
+    {"payload-bytes-max", "N", "limit: of arguments of its unfinished jobs; 0: no limit"},
+    {"connections-max", "N", "limit: connections at a time; 0: no limit"},
+    {"direct", NULL,
+        "straight to --database, without a broker: for the first administrator"},
+    {NULL, NULL, NULL},
+};
+
 static const struct mr_cli_option audit_options[] = {
     {"head", "HASH", "verify: the log must go on from the head that was noted then"},
     {"since", "WHEN", "list: at or after 2026-11-24T01:49:47Z, or -1h"},
@@ -166,6 +185,13 @@ const struct mr_cli_command mr_cli_commands[] = {
     {"migrate", "", "Bring the tables of a database up to this version.",
         "millrace migrate --database 'host=db dbname=millrace'", migrate_options, 0, 0,
         mr_cmd_migrate},
+    {"principal",
+        "list | show NAME | add NAME | grant|deny|ungrant NAME RIGHT | revoke|restore "
+        "NAME "
+        "| rotate NAME | limit NAME",
+        "Who may do what: principals, their keys, rights and limits.",
+        "millrace principal add app1 --role front-end --queue 'night*' --key app1.pub",
+        principal_options, 1, 3, mr_cmd_principal},
     {"audit", "verify|list",
         "Is the audit log as it was written? Or print it. Reads the database.",
         "millrace audit verify --database 'host=db dbname=millrace'", audit_options, 1, 1,
