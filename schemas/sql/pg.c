@@ -145,6 +145,22 @@ mr_pg_sqlstate(const struct mr_pg *pg)
 
 /* ---- opening ------------------------------------------------------------------------------------- */
 
+/* libpq quotes what it cannot read: of a password with a blank the second word looks like an option
+ * to it, of one with an @ what follows looks like a host. `is_read`: the string as such was fine. */
+static void
+copy_safely(char out[TEXT_MAX], const char *message, const char *conninfo, bool is_read)
+{
+    const char *at = strchr(conninfo, '@');
+    bool has_password = at || strcasestr(conninfo, "pass");
+    bool is_ambiguous = at && strchr(at + 1, '@');
+
+    if (strchr(message, '"') && (is_ambiguous || (has_password && !is_read)))
+        message = "a part of the connection string cannot be used; it is not repeated "
+                  "because it may belong to a password (with blanks: password='a b'; in "
+                  "a URI % is %25 and @ is %40)";
+    copy_message(out, message);
+}
+
 /* Before a session exists libpq tells no SQLSTATE, only the server's words. */
 static const struct {
     const char *words;
@@ -169,13 +185,13 @@ static const struct {
 };
 
 static enum mr_status
-refused(const char *message, struct mr_err *err)
+refused(const char *conninfo, const char *message, struct mr_err *err)
 {
     const char *what = "cannot connect to PostgreSQL";
     const char *end = strstr(message, "does not exist");
     char text[TEXT_MAX];
 
-    copy_message(text, message);
+    copy_safely(text, message, conninfo, true);
     if (end && strstr(message, "FATAL:  database \""))
         return mr_err_set(err, MR_DENIED, what, text,
             "Create it (createdb NAME) or name another one in the connection string.");
@@ -226,7 +242,7 @@ check_conninfo(const char *conninfo, struct mr_err *err)
     char text[TEXT_MAX];
 
     if (!options) {
-        copy_message(text, message ? message : "out of memory");
+        copy_safely(text, message ? message : "out of memory", conninfo, false);
         status = mr_err_set(err, MR_BAD_SETTING, "not a connection string", text,
             "Write it as \"host=... dbname=... user=...\" or postgresql://user@host/db.");
     }
@@ -268,7 +284,7 @@ mr_pg_open(struct mr_pg **out, const char *conninfo, const char *application_nam
         goto fail;
     }
     if (PQstatus(pg->conn) != CONNECTION_OK) {
-        status = refused(PQerrorMessage(pg->conn), err);
+        status = refused(conninfo, PQerrorMessage(pg->conn), err);
         goto fail;
     }
     if (PQserverVersion(pg->conn) < SERVER_VERSION_MIN) {

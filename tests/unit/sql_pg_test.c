@@ -44,6 +44,34 @@ START_TEST(who_cannot_connect_is_told_why)
 }
 END_TEST
 
+/* Each holds Sekret in its password, and is wrong in a way that libpq quotes. */
+START_TEST(no_part_of_a_password_is_repeated)
+{
+    static const char *const wrong[] = {
+        "host=h password=my Sekret1",
+        "host=h password=my Sekret=1",
+        "host=h PASSWORD = x Sekret",
+        "postgresql://u:Sekret%zz@h/db",
+        "postgresql://u:Sekret@[::1/db",
+        "postgresql://u:p@ss:Sekret@127.0.0.1/db",
+        "postgresql://u:a@Sekret@127.0.0.1:1/db",
+        "postgres://u:p@127.0.0.1:1/Sekret@x?port=Sekret",
+    };
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct mr_pg *pg = NULL;
+        struct mr_err err = {0};
+
+        ck_assert_int_ne(mr_pg_open(&pg, wrong[i], "test", &err), MR_OK);
+        ck_assert_msg(!strstr(err.why, "Sekret") && !strstr(err.todo, "Sekret"),
+            "%s: %s %s", wrong[i], err.why, err.todo);
+        ck_assert_msg(strstr(err.why, "may belong to a password"), "%s", err.why);
+    }
+    /* Where there is none, the words that help are still said. */
+    must_be_refused("postgresql://u@nosuchhost.invalid/x", MR_STORE_DOWN, "nosuchhost");
+}
+END_TEST
+
 /* Its own server: the trust of the fixture's would let any password in. */
 START_TEST(a_wrong_password_is_said)
 {
@@ -335,6 +363,7 @@ main(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, who_cannot_connect_is_told_why);
+    tcase_add_test(tcase, no_part_of_a_password_is_repeated);
     tcase_add_test(tcase, a_wrong_password_is_said);
     tcase_add_test(tcase, a_session_is_set_up);
     tcase_add_test(tcase, statements_and_their_values);
