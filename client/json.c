@@ -46,6 +46,15 @@ is_nested_too_deep(const json_t *value, unsigned left)
     return false;
 }
 
+/* jansson quotes what it stumbled over, which is a piece of a payload. */
+static size_t
+without_words(const char *text)
+{
+    const char *quoted = strstr(text, " near ");
+
+    return quoted ? (size_t)(quoted - text) : strlen(text);
+}
+
 enum mr_status
 mr_json_parse(struct mr_span text, const char *name, json_t **out, struct mr_err *err)
 {
@@ -55,8 +64,8 @@ mr_json_parse(struct mr_span text, const char *name, json_t **out, struct mr_err
         JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &at);
     if (!*out)
         return mr_err_setf(err, MR_MALFORMED, "The JSON cannot be read.",
-            "Mend it at that place.", "%s: line %d, column %d: %s", name, at.line,
-            at.column, at.text);
+            "Mend it at that place.", "%s: line %d, column %d: %.*s.", name, at.line,
+            at.column, (int)without_words(at.text), at.text);
     if (!is_nested_too_deep(*out, MR_PAYLOAD_DEPTH_MAX))
         return MR_OK;
     json_decref(*out);
