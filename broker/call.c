@@ -2,6 +2,7 @@
 
 #include "broker/call_lists.h"
 #include "broker/call_principal.h"
+#include "broker/call_show.h"
 #include "broker/call_why.h"
 #include "broker/errand.h"
 #include "broker/guard.h"
@@ -32,6 +33,7 @@ struct request {
     uint32_t peer;
     uint64_t corr;
     enum mr_scope scope; /* whose jobs it may be about */
+    bool is_uneven;      /* ... if its queue and kind allow that */
     struct mr_span method;
     struct mr_rd raw; /* arguments, unread */
     struct args args;
@@ -175,7 +177,10 @@ task_for(const struct request *request, enum mr_task_type type)
     task->peer = request->peer;
     task->corr = request->corr;
     task->nonce = mr_session_at(request->broker->sessions, request->peer)->nonce;
-    task->reach.is_any = request->scope == MR_SCOPE_ANY;
+    /* Of another one's job, in a database that does not judge queues, only `show` is judged when it
+     * comes back. */
+    task->reach.is_any =
+        request->scope == MR_SCOPE_ANY && (!request->is_uneven || type == MR_TASK_SHOW);
     MR_ASSERT(mr_arena_copy(task->arena,
         mr_core_principal(request->broker->core, request->peer), &task->reach.owner));
     return task;
@@ -497,6 +502,7 @@ may_call(struct request *request, const struct method *method)
     char why[MR_RIGHTS_TEXT_BYTES];
 
     request->scope = is_there ? range.least : range.most;
+    request->is_uneven = method->where == BY_ID && range.least != range.most;
     if (request->scope >= method->scope)
         return true;
     mr_talk_reply(request->broker, request->peer, request->corr, MR_DENIED,
@@ -544,36 +550,6 @@ explain_stored(const struct request *request, const struct mr_task *task)
         answer(request, MR_NO_JOB, "there is no job with this id");
 }
 
-/* The state in memory goes into the map of the stored job, or nil stays nil. */
-static void
-write_shown(const struct request *request, struct mr_wr *wr, const struct mr_task *task)
-{
-    struct mr_rd rd = mr_rd_open(mr_wr_span(&task->out));
-    struct mr_core_job_info info;
-    uint32_t count;
-
-    if (mr_rd_peek(&rd) != MR_PACK_MAP || !may_see(request, task->ids[0]) ||
-        mr_core_job(request->broker->core, task->ids[0], &info) != MR_OK) {
-        mr_wr_raw(wr, mr_wr_span(&task->out));
-        return;
-    }
-    count = mr_rd_map(&rd, UINT16_MAX);
-    mr_wr_map(wr, count + 1);
-    mr_wr_raw(wr, mr_span(rd.p, (size_t)(rd.end - rd.p)));
-    mr_wr_cstr(wr, "live");
-    mr_wr_map(wr, 5);
-    mr_wr_cstr(wr, "state");
-    mr_wr_cstr(wr, info.state);
-    mr_wr_cstr(wr, "attempt");
-    mr_wr_uint(wr, info.attempt);
-    mr_wr_cstr(wr, "permille");
-    mr_wr_uint(wr, info.permille);
-    mr_wr_cstr(wr, "worker");
-    mr_wr_str(wr, info.worker);
-    mr_wr_cstr(wr, "progress");
-    mr_wr_str(wr, info.progress);
-}
-
 static void
 answer_value(const struct request *request, const struct mr_task *task)
 {
@@ -583,7 +559,7 @@ answer_value(const struct request *request, const struct mr_task *task)
         return;
     mr_put_reply_open(wr, request->corr, MR_OK, MR_SPAN_NONE);
     if (task->type == MR_TASK_SHOW)
-        write_shown(request, wr, task);
+        mr_call_show_write(request->broker, request->peer, request->scope, wr, task);
     else
         mr_wr_raw(wr, mr_wr_span(&task->out));
     mr_gather_post(request->broker->gather, request->peer);

@@ -210,6 +210,8 @@ mr_task_add_found(struct mr_task *task, const struct mr_found *found)
         return false;
     *copy = *found;
     if (!mr_arena_copy(task->arena, found->submitted_by, &copy->submitted_by) ||
+        !mr_arena_copy(task->arena, found->queue, &copy->queue) ||
+        !mr_arena_copy(task->arena, found->kind, &copy->kind) ||
         !mr_arena_copy(task->arena, found->text, &copy->text) ||
         !mr_arena_copy(task->arena, found->losses, &copy->losses) ||
         !mr_arena_copy(task->arena, found->body, &copy->body))

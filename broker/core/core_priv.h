@@ -215,8 +215,9 @@ struct mr_watcher {
     uint32_t peer_prev, peer_next; /* what else the peer watches */
     uint32_t peer;
     uint8_t type;
-    bool is_asked; /* not in memory: the database has been asked */
-    bool sees_any; /* not only its own principal's jobs */
+    bool is_asked;  /* not in memory: the database has been asked */
+    bool sees_any;  /* not only its own principal's jobs */
+    bool is_uneven; /* that depends on the job's queue or kind */
 };
 
 /* Workers try again every two seconds to store what they have. */
@@ -276,6 +277,7 @@ struct mr_core {
     uint32_t turn;           /* worker that is next */
     int64_t confirm_us;      /* the earliest of the workers' */
     uint32_t serial;
+    const struct mr_found *found;   /* that is being taken in, NULL: none */
     const struct mr_rights *rights; /* borrowed; NULL: everybody may everything */
     struct mr_run_memo *run_memo;
     uint32_t run_serial; /* what was remembered under another one is forgotten */

@@ -73,11 +73,35 @@ mr_owner_leaves(struct mr_core *core, const struct mr_peer *peer)
 }
 
 bool
+mr_owner_is_uneven(const struct mr_core *core, uint32_t peer, enum mr_right right)
+{
+    uint32_t principal = core->peers[peer].principal;
+    struct mr_scope_range range;
+
+    if (!core->rights || !principal)
+        return false;
+    range = mr_rights_over(core->rights, principal, right, MR_SPAN_NONE, MR_SPAN_NONE);
+    return range.least != range.most;
+}
+
+enum mr_scope
+mr_owner_scope(const struct mr_core *core, uint32_t peer, uint32_t slot,
+    enum mr_right right, enum mr_scope scope)
+{
+    if (!slot || !mr_owner_is_uneven(core, peer, right))
+        return scope;
+    return mr_rights_may(core->rights, core->peers[peer].principal, right,
+        mr_names_text(&core->queue_names, mr_job_at(core, slot)->queue),
+        mr_names_text(&core->kind_names, mr_job_at(core, slot)->kind));
+}
+
+bool
 mr_owner_may_see(
     const struct mr_core *core, uint32_t peer, uint32_t slot, enum mr_scope scope)
 {
     return !slot || scope == MR_SCOPE_ANY ||
-           mr_job_at(core, slot)->owner == core->peers[peer].owner;
+           (scope == MR_SCOPE_OWN &&
+               mr_job_at(core, slot)->owner == core->peers[peer].owner);
 }
 
 /* ---- entry points: see core.h ------------------------------------------------------------------ */
@@ -92,5 +116,8 @@ bool
 mr_core_may_see(
     const struct mr_core *core, uint32_t peer, struct mr_uuid id, enum mr_scope scope)
 {
-    return mr_owner_may_see(core, peer, mr_ids_find(&core->job_ids, &id), scope);
+    uint32_t slot = mr_ids_find(&core->job_ids, &id);
+
+    return mr_owner_may_see(
+        core, peer, slot, mr_owner_scope(core, peer, slot, MR_RIGHT_FETCH, scope));
 }

@@ -32,6 +32,12 @@ void mr_owner_lets_go(struct mr_core *core, uint32_t slot);
 void mr_owner_joins(struct mr_core *core, struct mr_peer *peer, uint16_t number);
 void mr_owner_leaves(struct mr_core *core, const struct mr_peer *peer);
 
+/* Is the answer to the right another one for other queues or kinds? */
+bool mr_owner_is_uneven(const struct mr_core *core, uint32_t peer, enum mr_right right);
+/* `scope`, or, if it is uneven and there is a job in that slot, the scope of that one. */
+enum mr_scope mr_owner_scope(const struct mr_core *core, uint32_t peer, uint32_t slot,
+    enum mr_right right, enum mr_scope scope);
+
 /* May this peer be told of the job in that slot? 0, no job: nothing is hidden. */
 bool mr_owner_may_see(
     const struct mr_core *core, uint32_t peer, uint32_t slot, enum mr_scope scope);

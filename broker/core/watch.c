@@ -54,7 +54,9 @@ mr_watch_add(struct mr_core *core, uint32_t peer, struct mr_uuid id,
         .corr = corr,
         .peer = peer,
         .type = (uint8_t)type,
-        .sees_any = scope == MR_SCOPE_ANY};
+        .sees_any = scope == MR_SCOPE_ANY,
+        .is_uneven = mr_owner_is_uneven(
+            core, peer, type == MR_WATCHES ? MR_RIGHT_WATCH : MR_RIGHT_CANCEL)};
     if (first) { /* second place, so that the table need not change */
         watcher->prev = first;
         watcher->next = watcher_at(core, first)->next;
@@ -110,10 +112,29 @@ mr_watch_drop_peer(struct mr_core *core, uint32_t peer)
         drop(core, core->peers[peer].watchers);
 }
 
+/* By the job's queue and kind, if it depends on them; where these are not known, its own only. */
+static enum mr_scope
+scope_of(const struct mr_core *core, const struct mr_watcher *watcher)
+{
+    enum mr_right right = watcher->type == MR_WATCHES ? MR_RIGHT_WATCH : MR_RIGHT_CANCEL;
+    uint32_t slot;
+
+    if (!watcher->is_uneven)
+        return watcher->sees_any ? MR_SCOPE_ANY : MR_SCOPE_OWN;
+    slot = mr_ids_find(&core->job_ids, &watcher->id);
+    if (!slot && core->found && core->found->exists && core->rights)
+        return mr_rights_may(core->rights, core->peers[watcher->peer].principal, right,
+            core->found->queue, core->found->kind);
+    return mr_owner_scope(core, watcher->peer, slot, right, MR_SCOPE_OWN);
+}
+
 static bool
 may_see(const struct mr_core *core, const struct mr_watcher *watcher, uint32_t owner)
 {
-    return watcher->sees_any || core->peers[watcher->peer].owner == owner;
+    enum mr_scope scope = scope_of(core, watcher);
+
+    return scope == MR_SCOPE_ANY ||
+           (scope == MR_SCOPE_OWN && core->peers[watcher->peer].owner == owner);
 }
 
 void
@@ -206,8 +227,8 @@ found_unfinished(struct mr_core *core, struct mr_uuid id, uint32_t owner)
         mr_job_cancel(core, job);
 }
 
-void
-mr_watch_found(struct mr_core *core, const struct mr_found *found)
+static void
+take_found(struct mr_core *core, const struct mr_found *found)
 {
     struct mr_event event = {.id = found->id, .type = MR_EVENT_NO_JOB};
     uint32_t job = mr_ids_find(&core->job_ids, &found->id);
@@ -230,6 +251,14 @@ mr_watch_found(struct mr_core *core, const struct mr_found *found)
         event.at_us = found->finished_at_us;
     }
     mr_watch_close(core, &event, owner);
+}
+
+void
+mr_watch_found(struct mr_core *core, const struct mr_found *found)
+{
+    core->found = found;
+    take_found(core, found);
+    core->found = NULL;
 }
 
 void
@@ -272,6 +301,7 @@ mr_watch_request(
             "the broker watches as many jobs as it can; ask again later");
         return;
     }
+    scope = mr_owner_scope(core, peer, slot, MR_RIGHT_WATCH, scope);
     if (!slot || !mr_owner_may_see(core, peer, slot, scope) ||
         TO_BE_ASKED & 1u << mr_job_at(core, slot)->state) {
         mr_watch_ask(core, id);
@@ -296,6 +326,7 @@ mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uu
             "the broker watches as many jobs as it can; cancel again later");
         return;
     }
+    scope = mr_owner_scope(core, peer, slot, MR_RIGHT_CANCEL, scope);
     if (!mr_owner_may_see(core, peer, slot, scope))
         mr_watch_ask(core, id); /* as for an id that does not exist */
     else if (slot && MR_MUTANT(cancel_forgotten))

@@ -307,7 +307,9 @@ enum {
     FIND_BODY_IS_LEFT_OUT,
     FIND_WORKER,
     FIND_LOSSES,
-    FIND_SUBMITTED_BY
+    FIND_SUBMITTED_BY,
+    FIND_QUEUE,
+    FIND_KIND
 };
 
 struct finding {
@@ -328,6 +330,8 @@ on_found(void *context, const struct pg_result *row)
         .outcome = (enum mr_outcome)mr_bin_int(row, 0, FIND_OUTCOME),
         .attempt = (uint32_t)mr_bin_int(row, 0, FIND_ATTEMPT),
         .submitted_by = mr_bin_span(row, 0, FIND_SUBMITTED_BY),
+        .queue = mr_bin_span(row, 0, FIND_QUEUE),
+        .kind = mr_bin_span(row, 0, FIND_KIND),
         .text = mr_bin_span(row, 0, FIND_ERROR),
         .body = mr_bin_span(row, 0, FIND_BODY),
         .losses = mr_bin_span(row, 0, FIND_LOSSES),

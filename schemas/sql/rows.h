@@ -88,6 +88,7 @@ struct mr_found {
     enum mr_outcome outcome;
     uint32_t attempt;
     struct mr_span submitted_by; /* exists: whose it is; empty: nobody's */
+    struct mr_span queue, kind;  /* exists */
     struct mr_span text, body;   /* during the call only */
     struct mr_span losses;       /* not finished: which attempts, how, on which workers */
     int64_t finished_at_us;

@@ -29,7 +29,7 @@
 /* "offset 0" keeps the planner from making one large join of it: these run in workers' sessions,
  * too, where statistics may be those of an empty table. Each id is one look into an index. */
 #define ONE_BY_ONE                                                                       \
-    "left join lateral (select id, submitted_by from millrace.job "                      \
+    "left join lateral (select id, submitted_by, queue, kind from millrace.job "         \
     "where job.id = o.id offset 0) j "                                                   \
     "on true left join lateral (select * from millrace.result "                          \
     "where result.id = o.id offset 0) r on true"
@@ -67,8 +67,10 @@ static const struct row rows[MR_STMT_COUNT] = {
     [MR_STMT_FIND] = {"mr_find", "look jobs up",
         "select f.n, f.is_job, f.outcome, f.attempt, f.finished_at, f.error, "
         "case when f.total <= $3 then f.body end, "
-        "f.body is not null and f.total > $3, f.worker, f.losses, f.submitted_by "
-        "from (select o.n, j.id is not null as is_job, j.submitted_by, r.outcome, "
+        "f.body is not null and f.total > $3, f.worker, f.losses, f.submitted_by, "
+        "f.queue, f.kind "
+        "from (select o.n, j.id is not null as is_job, j.submitted_by, j.queue, j.kind, "
+        "r.outcome, "
         "r.attempt, "
         "r.finished_at, "
         "r.error, r.body, r.worker, "
