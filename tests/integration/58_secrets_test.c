@@ -15,7 +15,7 @@
 
 #define FROM_FILE "Sekret-file-1"         /* the broker's password, in its ini file */
 #define FROM_VARIABLE "Sekret-variable-2" /* the worker's and the commands' */
-#define PAYLOAD "SekretPayload3"          /* one token to a parser */
+#define PAYLOAD "SekretPayload"           /* one token to a parser */
 #define RESULT "Sekret-result-4"
 #define KEY_HEX 64 /* characters of the seal key, the fifth */
 
