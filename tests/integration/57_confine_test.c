@@ -7,6 +7,7 @@
 #include "tests/support/procfs.h"
 #include "tests/support/rig.h"
 
+#include <dirent.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -69,7 +70,7 @@ static const char *
 look(pid_t pid, const char *file, const char *name)
 {
     static char text[256];
-    char path[64], line[512];
+    char path[96], line[512];
     FILE *in;
 
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
@@ -109,8 +110,9 @@ owner(pid_t pid)
     return facts.st_uid;
 }
 
+/* One thread: the kernel keeps users and capabilities by thread. */
 static void
-expect_confined(pid_t pid)
+expect_confined_thread(pid_t pid, const char *status)
 {
     static const char *const capabilities[] = {
         "CapInh:", "CapPrm:", "CapEff:", "CapAmb:"};
@@ -118,14 +120,37 @@ expect_confined(pid_t pid)
 
     snprintf(ids, sizeof ids, "%d\t%d\t%d\t%d", (int)user->pw_uid, (int)user->pw_uid,
         (int)user->pw_uid, (int)user->pw_uid);
-    expect(pid, "status", "Uid:", ids);
+    expect(pid, status, "Uid:", ids);
     snprintf(ids, sizeof ids, "%d\t%d\t%d\t%d", (int)user->pw_gid, (int)user->pw_gid,
         (int)user->pw_gid, (int)user->pw_gid);
-    expect(pid, "status", "Gid:", ids);
+    expect(pid, status, "Gid:", ids);
     snprintf(ids, sizeof ids, "%d ", (int)user->pw_gid);
-    expect(pid, "status", "Groups:", ids);
+    expect(pid, status, "Groups:", ids);
     for (size_t i = 0; i < sizeof capabilities / sizeof *capabilities; i++)
-        expect(pid, "status", capabilities[i], "0000000000000000");
+        expect(pid, status, capabilities[i], "0000000000000000");
+}
+
+static void
+expect_confined(pid_t pid)
+{
+    char path[64];
+    struct dirent *entry;
+    DIR *folder;
+    int count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    folder = opendir(path);
+    ck_assert_ptr_nonnull(folder);
+    while ((entry = readdir(folder))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "task/%.20s/status", entry->d_name);
+        expect_confined_thread(pid, path);
+        expect(pid, path, "NoNewPrivs:", "1");
+        count++;
+    }
+    closedir(folder);
+    ck_assert_int_gt(count, 1);
 }
 
 static void
