@@ -67,6 +67,7 @@ static const struct number of_core[] = {
     TOTAL(stale),
     TOTAL(adopted),
     TOTAL(quarantined),
+    TOTAL(over_quota),
 };
 static const struct number of_door[] = {
     DOOR(connections),

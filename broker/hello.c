@@ -157,6 +157,10 @@ open_session(
     uint32_t number = mr_session_add(broker->sessions, visitor->side, visitor->routing);
     enum mr_status status = MR_BUSY;
 
+    /* What a worker holds goes on with its new session; a client's old one counts no more. */
+    if (earlier != MR_NO_SESSION_NUMBER && hello->role == MR_ROLE_CLIENT)
+        mr_core_leaves(
+            broker->core, broker->now, earlier, mr_span_str("it said HELLO again"));
     if (number != MR_NO_SESSION_NUMBER) {
         remember(mr_session_at(broker->sessions, number), visitor, hello,
             mr_rights_digest(broker->rights, visitor->principal));
@@ -169,7 +173,8 @@ open_session(
         if (number != MR_NO_SESSION_NUMBER)
             mr_session_remove(broker->sessions, number);
         refuse(broker, visitor, status,
-            status == MR_BUSY ? "the broker has as many peers, or kinds, as it may"
+            status == MR_BUSY    ? "the broker has as many peers, or kinds, as it may"
+            : status == MR_LIMIT ? mr_quota_text(MR_QUOTA_SESSIONS)
             : status == MR_DENIED
                 ? "a worker of another principal has this instance; choose a random one"
                 : mr_status_text(status));

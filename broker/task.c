@@ -230,8 +230,11 @@ mr_task_add_job(struct mr_task *task, const struct mr_stored_job *job)
     if (task->job_count == room_of[task->type].jobs)
         return false;
     *copy = *job;
-    if (task->type != MR_TASK_READ && mr_arena_used(task->arena) > SWEEP_BYTES_GOAL)
+    if (task->type != MR_TASK_READ && job->job.payload.n &&
+        mr_arena_used(task->arena) > SWEEP_BYTES_GOAL) {
+        copy->payload_bytes = (uint32_t)job->job.payload.n;
         copy->job.payload = MR_SPAN_NONE;
+    }
     if (!copy_job(task->arena, &before->job, &copy->job) ||
         !copy_name(task->arena, before->submitted_by, &copy->submitted_by))
         return false;

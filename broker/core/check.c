@@ -7,7 +7,7 @@
 /* What is counted by walking over all jobs, and must agree with what is kept. */
 struct totals {
     uint32_t by_state[MR_JOB_STATES];
-    uint64_t storing_bytes, reading_bytes, pool_bytes, pool_blocks;
+    uint64_t storing_bytes, reading_bytes, pool_bytes, pool_blocks, payload_bytes;
     uint32_t timers, waiting_slips;
 };
 
@@ -84,6 +84,7 @@ check_jobs(const struct mr_core *core, struct totals *totals)
         MR_ASSERT(job->state < MR_JOB_STATES);
         used++;
         totals->by_state[job->state]++;
+        totals->payload_bytes += job->payload_bytes;
         if (job->state == MR_JOB_STORING)
             totals->storing_bytes += job->payload_bytes;
         totals->reading_bytes += mr_extra_of(core, job)->reading_bytes;
@@ -320,20 +321,25 @@ check_names(const struct mr_core *core)
 }
 
 static void
-check_owners(const struct mr_core *core)
+check_owners(const struct mr_core *core, const struct totals *totals)
 {
     uint32_t jobs = 0, sessions = 0;
+    uint64_t bytes = 0;
 
     for (uint32_t i = 0; i <= core->owner_names.fresh; i++) {
-        jobs += core->owners[i].jobs;
-        sessions += core->owners[i].sessions;
-        MR_ASSERT(core->owner_names.names[i].refs ==
-                  core->owners[i].jobs + core->owners[i].sessions);
+        const struct mr_quota_use *use = &core->owners[i].use;
+
+        jobs += use->jobs;
+        sessions += use->sessions;
+        bytes += use->payload_bytes;
+        MR_ASSERT(core->owner_names.names[i].refs == use->jobs + use->sessions);
+        MR_ASSERT(use->jobs || !use->payload_bytes);
         MR_ASSERT(i == 0 || core->owner_names.names[i].bytes ||
                   core->owner_names.names[i].refs == 0);
     }
     MR_ASSERT(jobs == core->jobs.used && sessions == core->workers + core->clients);
-    MR_ASSERT(core->owners[0].sessions == 0);
+    MR_ASSERT(core->owners[0].use.sessions == 0);
+    MR_ASSERT(bytes == totals->payload_bytes);
 }
 
 void
@@ -347,7 +353,7 @@ mr_check_all(const struct mr_core *core)
     check_receipts(core, &totals);
     check_watchers(core);
     check_names(core);
-    check_owners(core);
+    check_owners(core, &totals);
     MR_ASSERT(totals.pool_bytes == core->pool.bytes);
     MR_ASSERT(totals.pool_blocks == core->pool.blocks);
 }

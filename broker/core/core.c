@@ -7,6 +7,7 @@
 #include "broker/core/lane.h"
 #include "broker/core/look.h"
 #include "broker/core/match.h"
+#include "broker/core/owner.h"
 #include "broker/core/recover.h"
 #include "broker/core/roster.h"
 #include "broker/core/run.h"
@@ -262,6 +263,7 @@ mr_core_set_rights(
     core->now = now;
     core->rights = rights;
     mr_run_forget(core);
+    mr_owner_limit_all(core);
 }
 
 enum mr_status

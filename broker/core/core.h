@@ -31,6 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/core/quota.h"
 #include "broker/core/rights.h"
 #include "schemas/base/clock.h"
 #include "schemas/base/hash.h"
@@ -125,7 +126,7 @@ void mr_core_set_rights(
 
 /* `peer` is the loop's number for a session, below workers_max + clients_max; `principal` who it
  * acts for and what it submits belongs to (by its name), 0: nobody asks. MR_BUSY: no room;
- * MR_LIMIT: owners_max principals have jobs or sessions. */
+ * MR_LIMIT: its connections_max is reached. */
 enum mr_status mr_core_client_joins(struct mr_core *core, struct mr_now now,
     uint32_t peer, uint32_t principal, struct mr_span name) MR_MUST_CHECK;
 
@@ -274,7 +275,7 @@ struct mr_core_stats {
     uint32_t workers, clients, watches, lanes;
     uint64_t submitted, known, refused, dispatched, succeeded, failed, cancelled, expired;
     uint64_t retried, snoozed, lost, crashed, timed_out, given_back, stale, adopted,
-        quarantined;
+        quarantined, over_quota;
 };
 void mr_core_stats(const struct mr_core *core, struct mr_core_stats *out);
 
@@ -283,6 +284,11 @@ struct mr_core_queue_info {
     bool is_paused;
     uint32_t waiting, ready, sent;
     uint64_t finished;
+};
+struct mr_core_owner_info {
+    struct mr_span name;
+    struct mr_quota quota; /* while it has a session */
+    struct mr_quota_use use;
 };
 struct mr_core_worker_info {
     uint32_t peer;
@@ -302,6 +308,9 @@ bool mr_core_next_queue(
     const struct mr_core *core, uint32_t *cursor, struct mr_core_queue_info *out);
 bool mr_core_next_worker(
     const struct mr_core *core, uint32_t *cursor, struct mr_core_worker_info *out);
+/* Principals that have, or lately had, jobs or sessions. */
+bool mr_core_next_owner(
+    const struct mr_core *core, uint32_t *cursor, struct mr_core_owner_info *out);
 bool mr_core_next_kind(
     const struct mr_core *core, uint32_t *cursor, struct mr_core_kind_info *out);
 

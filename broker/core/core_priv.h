@@ -9,6 +9,7 @@
 #include "broker/core/ids.h"
 #include "broker/core/names.h"
 #include "broker/core/pool.h"
+#include "broker/core/quota.h"
 #include "broker/core/retry.h"
 #include "broker/core/slab.h"
 #include "broker/core/wheel.h"
@@ -131,8 +132,8 @@ struct mr_queue {
 
 /* A principal that has jobs in memory or sessions; its name is in owner_names. */
 struct mr_owner {
-    uint32_t jobs; /* unfinished, in any state */
-    uint32_t sessions;
+    struct mr_quota quota; /* as long as it has a session */
+    struct mr_quota_use use;
 };
 
 /* ---- peers ---------------------------------------------------------------------------------- */
@@ -203,6 +204,7 @@ struct mr_receipt {
     uint32_t reserved; /* slips */
     uint32_t count, pending;
     uint32_t first, last, verdicts;
+    uint32_t hinted, retry_after_ms; /* BUSY with a hint of their own; the longest */
     bool is_open;
 };
 
@@ -238,6 +240,7 @@ struct mr_ended {
 /* The message that is being taken in. */
 struct mr_intake {
     uint32_t peer, receipt, flags, taken;
+    uint32_t above_rate; /* refused for jobs_per_s */
 };
 
 struct mr_core {

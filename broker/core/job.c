@@ -33,6 +33,13 @@ mr_job_trace(const struct mr_job *job)
     return mr_span(job->u.payload + job->payload_bytes, job->trace_bytes);
 }
 
+void
+mr_job_set_bytes(struct mr_core *core, struct mr_job *job, size_t bytes)
+{
+    mr_owner_resized(core, job, job->payload_bytes, (uint32_t)bytes);
+    job->payload_bytes = (uint32_t)bytes & 0xffffffu;
+}
+
 bool
 mr_job_keep_payload(struct mr_core *core, uint32_t slot, struct mr_span payload,
     struct mr_span trace, uint64_t keep_bytes)
@@ -49,7 +56,7 @@ mr_job_keep_payload(struct mr_core *core, uint32_t slot, struct mr_span payload,
         memcpy(block, payload.p, payload.n);
     if (trace.n)
         memcpy(block + payload.n, trace.p, trace.n);
-    mr_job_set_bytes(job, payload.n);
+    mr_job_set_bytes(core, job, payload.n);
     job->trace_bytes = (uint8_t)trace.n;
     job->u.payload = block;
     job->flags &= (uint16_t) ~(MR_JOB_ABSENT | MR_JOB_DIGEST);
@@ -196,7 +203,7 @@ mr_job_new(struct mr_core *core, const struct mr_job_new *from, uint16_t owner,
     mr_owner_takes(core, slot, owner);
     set_options(core, job, from);
     mr_ids_add(&core->job_ids, slot);
-    mr_job_set_bytes(job, from->payload.n);
+    mr_job_set_bytes(core, job, from->payload.n);
     if (!mr_job_keep_payload(
             core, slot, from->payload, from->trace, core->conf.payload_bytes_max))
         set_absent(job, mr_job_digest(core, from->payload));

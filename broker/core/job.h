@@ -47,11 +47,7 @@ void mr_job_drop_payload(struct mr_core *core, uint32_t slot);
 struct mr_span mr_job_payload(const struct mr_job *job);
 struct mr_span mr_job_trace(const struct mr_job *job);
 /* A payload's size, whether or not it is kept. */
-static inline void
-mr_job_set_bytes(struct mr_job *job, size_t bytes)
-{
-    job->payload_bytes = (uint32_t)bytes & 0xffffffu;
-}
+void mr_job_set_bytes(struct mr_core *core, struct mr_job *job, size_t bytes);
 
 /* Who holds it. */
 static inline void

@@ -25,7 +25,9 @@ mr_owner_of_principal(struct mr_core *core, uint32_t principal, uint16_t *number
     if (core->rights && principal)
         name = mr_rights_name(core->rights, principal);
     status = mr_owner_number(core, name, number);
-    return status == MR_OK && !*number ? MR_BAD_ARGUMENT : status;
+    if (status)
+        return MR_BUSY;
+    return *number ? MR_OK : MR_BAD_ARGUMENT;
 }
 
 uint16_t
@@ -45,16 +47,60 @@ mr_owner_takes(struct mr_core *core, uint32_t slot, uint16_t number)
 {
     mr_job_at(core, slot)->owner = number & MR_OWNERS_MAX;
     core->owner_names.names[number].refs++;
-    core->owners[number].jobs++;
+    core->owners[number].use.jobs++;
 }
 
 void
 mr_owner_lets_go(struct mr_core *core, uint32_t slot)
 {
-    uint32_t number = mr_job_at(core, slot)->owner;
+    const struct mr_job *job = mr_job_at(core, slot);
 
-    core->owner_names.names[number].refs--;
-    core->owners[number].jobs--;
+    core->owner_names.names[job->owner].refs--;
+    core->owners[job->owner].use.jobs--;
+    core->owners[job->owner].use.payload_bytes -= job->payload_bytes;
+}
+
+void
+mr_owner_resized(
+    struct mr_core *core, const struct mr_job *job, uint32_t was, uint32_t is)
+{
+    core->owners[job->owner].use.payload_bytes += (uint64_t)is - was;
+}
+
+static struct mr_quota
+quota_of(const struct mr_core *core, uint32_t principal)
+{
+    return core->rights && principal ? mr_rights_quota(core->rights, principal)
+                                     : (struct mr_quota){0};
+}
+
+static void
+limit(struct mr_core *core, const struct mr_peer *peer)
+{
+    struct mr_owner *owner = &core->owners[peer->owner];
+    struct mr_quota quota = quota_of(core, peer->principal);
+
+    mr_quota_change(&owner->quota, &quota, &owner->use, core->now.mono_us);
+    owner->quota = quota;
+}
+
+void
+mr_owner_limit_all(struct mr_core *core)
+{
+    for (uint32_t at = core->oldest; at != MR_NO_PEER; at = core->peers[at].newer)
+        limit(core, &core->peers[at]);
+}
+
+bool
+mr_owner_has_session(struct mr_core *core, uint32_t principal, uint16_t number)
+{
+    struct mr_quota_use *use = &core->owners[number].use;
+    struct mr_quota quota = quota_of(core, principal);
+
+    if (mr_quota_has_session(&quota, use))
+        return true;
+    use->refused[MR_QUOTA_SESSIONS]++;
+    return false;
 }
 
 void
@@ -62,14 +108,15 @@ mr_owner_joins(struct mr_core *core, struct mr_peer *peer, uint16_t number)
 {
     peer->owner = number;
     core->owner_names.names[number].refs++;
-    core->owners[number].sessions++;
+    core->owners[number].use.sessions++;
+    limit(core, peer);
 }
 
 void
 mr_owner_leaves(struct mr_core *core, const struct mr_peer *peer)
 {
     core->owner_names.names[peer->owner].refs--;
-    core->owners[peer->owner].sessions--;
+    core->owners[peer->owner].use.sessions--;
 }
 
 bool
@@ -110,6 +157,23 @@ struct mr_span
 mr_core_principal(const struct mr_core *core, uint32_t peer)
 {
     return mr_owner_name(core, core->peers[peer].owner);
+}
+
+bool
+mr_core_next_owner(
+    const struct mr_core *core, uint32_t *cursor, struct mr_core_owner_info *out)
+{
+    while (*cursor < core->owner_names.fresh) {
+        uint16_t number = (uint16_t)++ * cursor;
+
+        if (!core->owner_names.names[number].bytes)
+            continue;
+        *out = (struct mr_core_owner_info){.name = mr_owner_name(core, number),
+            .quota = core->owners[number].quota,
+            .use = core->owners[number].use};
+        return true;
+    }
+    return false;
 }
 
 bool

@@ -66,8 +66,9 @@ acknowledge(struct mr_core *core, const struct mr_receipt *receipt)
         .corr = receipt->corr,
         .count = receipt->count,
         .verdicts = core->verdicts,
-        .verdict_count = receipt->verdicts};
-    uint32_t n = 0;
+        .verdict_count = receipt->verdicts,
+        .retry_after_ms = receipt->retry_after_ms};
+    uint32_t n = 0, busy = 0;
 
     for (uint32_t slip = receipt->first; slip; slip = mr_receipt_slip(core, slip)->next) {
         const struct mr_slip *item = mr_receipt_slip(core, slip);
@@ -75,9 +76,10 @@ acknowledge(struct mr_core *core, const struct mr_receipt *receipt)
         core->verdicts[n++] = (struct mr_verdict){.index = item->index,
             .code = (enum mr_status)item->code,
             .text = mr_span(item->text, item->text_bytes)};
-        if (item->code == MR_BUSY)
-            action.retry_after_ms = core->conf.busy_retry_ms;
+        busy += item->code == MR_BUSY;
     }
+    if (busy > receipt->hinted && action.retry_after_ms < core->conf.busy_retry_ms)
+        action.retry_after_ms = core->conf.busy_retry_ms;
     core->act(core->context, &action);
 }
 
@@ -168,6 +170,18 @@ mr_receipt_verdict(struct mr_core *core, uint32_t slot, uint32_t index,
     item->text = text;
     item->text_bytes = (uint16_t)(text ? strlen(text) : 0);
     append_verdict(core, receipt_at(core, slot), slip);
+}
+
+void
+mr_receipt_busy(struct mr_core *core, uint32_t slot, uint32_t index, const char *text,
+    uint32_t retry_after_ms)
+{
+    struct mr_receipt *receipt = receipt_at(core, slot);
+
+    receipt->hinted++;
+    if (retry_after_ms > receipt->retry_after_ms)
+        receipt->retry_after_ms = retry_after_ms;
+    mr_receipt_verdict(core, slot, index, MR_BUSY, text);
 }
 
 void

@@ -18,7 +18,11 @@ void mr_receipt_close(struct mr_core *core, uint32_t slot, uint32_t count);
 void mr_receipt_verdict(struct mr_core *core, uint32_t slot, uint32_t index,
     enum mr_status code, const char *text);
 
-/* The same with a text that is copied. */
+/* BUSY with a hint of its own, instead of the usual one. */
+void mr_receipt_busy(struct mr_core *core, uint32_t slot, uint32_t index,
+    const char *text, uint32_t retry_after_ms);
+
+/* The same as mr_receipt_verdict() with a text that is copied. */
 void mr_receipt_refuse(struct mr_core *core, uint32_t slot, uint32_t index,
     enum mr_status code, struct mr_span text);
 

@@ -199,8 +199,11 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     if (status)
         return MR_BUSY; /* whichever table is full: come again when it is not */
     job = mr_job_at(core, slot);
-    if (is_absent)
+    if (is_absent) {
         job->flags |= MR_JOB_ABSENT;
+        mr_job_set_bytes(
+            core, job, mr_u32_min(stored->payload_bytes, MR_PAYLOAD_BYTES_MAX));
+    }
     mr_job_set_history(core, slot, stored);
     if (!stored->retry_at_us && from->run_at_us)
         job->due_us = mr_core_mono_of(core, from->run_at_us);

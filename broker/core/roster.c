@@ -341,6 +341,8 @@ mr_roster_add_client(
     }
     if (core->clients >= core->conf.clients_max)
         return MR_BUSY;
+    if (!mr_owner_has_session(core, principal, owner))
+        return MR_LIMIT;
     enter(core, number, MR_ROLE_CLIENT, principal, owner, name);
     core->clients++;
     return MR_OK;
@@ -448,6 +450,8 @@ mr_roster_add_worker(struct mr_core *core, uint32_t number, uint32_t principal,
     }
     if (earlier == MR_NO_PEER && core->workers >= core->conf.workers_max)
         return MR_BUSY;
+    if (earlier == MR_NO_PEER && !mr_owner_has_session(core, principal, owner))
+        return MR_LIMIT;
     if (earlier != MR_NO_PEER) {
         jobs = core->peers[earlier].jobs;
         timeout_max_ms = core->peers[earlier].timeout_max_ms;

@@ -579,7 +579,7 @@ keep_what_was_read(
             job->flags |= MR_JOB_FETCHED;
         return;
     }
-    mr_job_set_bytes(job, stored->job.payload.n);
+    mr_job_set_bytes(core, job, stored->job.payload.n);
     job->u.digest = mr_job_digest(core, stored->job.payload);
     job->flags |= MR_JOB_DIGEST;
 }

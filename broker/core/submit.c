@@ -212,12 +212,14 @@ accept(struct mr_core *core, const struct mr_job_new *job, uint32_t slot, uint32
         .submitted_at_us = core->now.wall_us,
         .is_resent = core->submit.flags & MR_SUBMIT_RESENT};
     struct mr_job *mine = mr_job_at(core, slot);
+    struct mr_owner *owner = &core->owners[mine->owner];
 
     if (job->delay_ms) {
         op.job.run_at_us = core->now.wall_us + job->delay_ms * INT64_C(1000);
         op.job.delay_ms = 0;
     }
     mine->due_us = op.job.run_at_us ? mr_core_mono_of(core, op.job.run_at_us) : 0;
+    mr_quota_take(&owner->quota, &owner->use, core->now.mono_us);
     if (MR_MUTANT(ack_before_commit))
         mr_receipt_verdict(core, core->submit.receipt, index, MR_OK, NULL);
     else
@@ -232,6 +234,29 @@ refuse(struct mr_core *core, uint32_t index, enum mr_status code, const char *wh
 {
     core->stats.refused++;
     mr_receipt_verdict(core, core->submit.receipt, index, code, why);
+}
+
+/* False: its owner has used up what it may, and is told so. */
+static bool
+is_within_quota(struct mr_core *core, const struct mr_job_new *job, uint32_t index)
+{
+    struct mr_owner *owner = &core->owners[owner_of_message(core)];
+    int64_t now_us = core->now.mono_us;
+    enum mr_quota_limit limit =
+        mr_quota_judge(&owner->quota, &owner->use, now_us, job->payload.n);
+
+    if (limit == MR_QUOTA_NONE)
+        return true;
+    owner->use.refused[limit]++;
+    core->stats.over_quota++;
+    if (limit != MR_QUOTA_RATE) {
+        refuse(core, index, mr_quota_code(limit), mr_quota_text(limit));
+        return false;
+    }
+    core->stats.refused++;
+    mr_receipt_busy(core, core->submit.receipt, index, mr_quota_text(limit),
+        mr_quota_wait_ms(&owner->quota, &owner->use, now_us, ++core->submit.above_rate));
+    return false;
 }
 
 /* The payload is in the database only: it is read back and compared then. */
@@ -309,6 +334,8 @@ mr_submit_job(struct mr_core *core, const struct mr_job_new *job)
         return;
     }
     status = judge_job(core, job, &why);
+    if (status == MR_OK && !is_within_quota(core, job, index))
+        return;
     if (status == MR_OK)
         status =
             mr_job_new(core, job, owner_of_message(core), core->now.wall_us, &slot, &why);

@@ -32,7 +32,8 @@ enum {
     COL_RETRY_AT,
     COL_TAKEN,            /* inbox: rows that were there */
     COL_WENT = COL_TAKEN, /* load: ids that were looked at, and the last of them */
-    COL_WENT_TO
+    COL_WENT_TO,
+    COL_PAYLOAD_BYTES
 };
 
 static void
@@ -73,7 +74,7 @@ struct loading {
     void *context;
     struct mr_uuid last;
     uint32_t went;
-    bool is_stopped;
+    bool is_stopped, tells_bytes;
 };
 
 static bool
@@ -83,6 +84,8 @@ on_job(void *context, const struct pg_result *row)
     struct mr_stored_job job;
 
     take_job(row, 0, &job);
+    if (loading->tells_bytes && !job.job.payload.n)
+        job.payload_bytes = (uint32_t)mr_bin_int(row, 0, COL_PAYLOAD_BYTES);
     loading->is_stopped = !loading->fn(loading->context, &job);
     loading->last = job.job.id;
     return !loading->is_stopped;
@@ -122,7 +125,8 @@ mr_store_load(struct mr_store *store, struct mr_uuid after, uint32_t limit,
     bool with_payload, mr_stored_job_fn fn, void *context, struct mr_uuid *last,
     bool *more, struct mr_err *err)
 {
-    struct loading loading = {.fn = fn, .context = context, .last = after};
+    struct loading loading = {
+        .fn = fn, .context = context, .last = after, .tells_bytes = true};
     struct mr_args *args = &store->args;
     enum mr_status status = mr_store_is_ready(store, err);
 

@@ -70,7 +70,8 @@ struct mr_store_op {
 
 /* An unfinished job as it is found at start, in the inbox, or read back. */
 struct mr_stored_job {
-    struct mr_job_new job; /* payload empty unless asked for; options as stored */
+    struct mr_job_new job;  /* payload empty unless asked for; options as stored */
+    uint32_t payload_bytes; /* when it was not asked for: its size */
     struct mr_span submitted_by;
     int64_t submitted_at_us;
     uint32_t attempts;    /* highest attempt number recorded, snoozes included */

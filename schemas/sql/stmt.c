@@ -149,7 +149,8 @@ static const struct row rows[MR_STMT_COUNT] = {
         "went as materialized (select count(*) as n, "
         "(array_agg(id order by id desc))[1] as last from few) "
         "select " STORED_JOB ", case when $4 then j.payload end, a.attempts, a.failures, "
-        "a.losses, a.near_losses, a.retry_at, went.n, went.last from went left join (few "
+        "a.losses, a.near_losses, a.retry_at, went.n, went.last, octet_length(j.payload) "
+        "from went left join (few "
         "join lateral "
         "(select * from millrace.job j where j.id = few.id and j.shard = $1 "
         "and " UNFINISHED "offset 0) j on true) on true " ATTEMPT_SUMS "order by j.id",
