@@ -69,6 +69,39 @@ nobody_finds_it(void)
     ck_assert_int_eq(lines_with(logs, "$(tail -1 $R | cut -d' ' -f2)"), 0);
 }
 
+/* `how` makes hexadecimal digits of the line of the first key. */
+static int
+copies_of_key(const char *how, const char *process)
+{
+    runs(0,
+        "for p in %s; do ${PYTHON:-python3} tests/integration/in_memory.py $p "
+        "$(tail -1 $R | %s); done | sort -n | tail -1",
+        process, how);
+    return atoi(text);
+}
+
+/* Raw in the worker, where it has to be; as text, as it stands in the file, nowhere any more; in no way in
+ * the process in which kinds run. */
+static void
+keys_stay_in_the_worker(void)
+{
+    static const char raw[] = "cut -d' ' -f2";
+    static const char as_text[] =
+        "cut -d' ' -f2 | tr -d '\\n' | od -v -An -tx1 | tr -d ' \\n'";
+    char worker[32], children[64];
+
+    if (geteuid() != 0)
+        return; /* nobody else may look into them */
+    (void)snprintf(worker, sizeof worker, "%d", (int)rig.workers[0].pid);
+    (void)snprintf(children, sizeof children, "$(cat /proc/%s/task/*/children)", worker);
+    runs(0, "echo %s | wc -w", children);
+    ck_assert_int_ge(atoi(text), 1);
+    ck_assert_int_ge(copies_of_key(raw, worker), 1);
+    ck_assert_int_eq(copies_of_key(as_text, worker), 0);
+    ck_assert_int_eq(copies_of_key(raw, children), 0);
+    ck_assert_int_eq(copies_of_key(as_text, children), 0);
+}
+
 START_TEST(only_handlers_see_it)
 {
     work(0, _i == 0
@@ -76,6 +109,8 @@ START_TEST(only_handlers_see_it)
                 : (const char *const[]){"--seal-file", ring, "--isolate", "yes", NULL});
     send_all_ways();
     nobody_finds_it();
+    if (_i == 1)
+        keys_stay_in_the_worker();
     /* The follow-up job, too, is sealed, and its handler saw what it should. */
     ck_assert_int_eq(
         rig_int(&rig, "select count(*) from millrace.jobs where kind = 'seal.see' and "
