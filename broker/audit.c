@@ -1,5 +1,6 @@
 #include "broker/audit.h"
 
+#include "broker/core/rights.h"
 #include "broker/writer.h"
 #include "schemas/base/hash.h"
 #include "schemas/base/log.h"
@@ -83,6 +84,22 @@ cut(const struct mr_audit *what)
     it.detail = mr_span_cut(it.detail, DETAIL_BYTES);
     it.source = mr_span_cut(it.source, SOURCE_BYTES);
     return it;
+}
+
+struct mr_audit
+mr_audit_act(const struct mr_broker *broker, uint32_t peer, const char *action,
+    struct mr_span object)
+{
+    const struct mr_session *session = mr_session_at(broker->sessions, peer);
+    struct mr_span user = mr_span_str(session->user);
+
+    return (struct mr_audit){
+        .principal = mr_rights_name(broker->rights, session->principal),
+        .key = user.n == MR_KEY_CHARS ? user : MR_SPAN_NONE,
+        .action = mr_span_str(action),
+        .object = object,
+        .source = mr_span_str(mr_side_name(session->side)),
+        .is_allowed = true};
 }
 
 bool

@@ -39,6 +39,11 @@ void mr_audit_note(struct mr_broker *broker, const struct mr_audit *what);
 void mr_audit_note_many(
     struct mr_broker *broker, const struct mr_audit *what, uint64_t count);
 
+/* What the principal of this session does: to be noted, or copied. Lives as long as the rights
+ * that are known now. */
+struct mr_audit mr_audit_act(const struct mr_broker *broker, uint32_t peer,
+    const char *action, struct mr_span object);
+
 /* A copy for a task that does the act and writes it down in one transaction, or before it is
  * done: into the task's arena. False when that is full. */
 bool mr_audit_copy(struct mr_arena *arena, const struct mr_audit *what,

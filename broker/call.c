@@ -1,5 +1,7 @@
 #include "broker/call.h"
 
+#include "broker/audit.h"
+#include "broker/call_drain.h"
 #include "broker/call_lists.h"
 #include "broker/call_principal.h"
 #include "broker/call_show.h"
@@ -15,8 +17,6 @@
 #define ARGS_MAX 32u
 #define LIST_MAX 1000u
 #define LIST_DEFAULT 50u
-#define INSTANCE_PREFIX_MIN 8u
-#define DRAIN_LIST_BYTES 1024
 
 struct args {
     struct mr_span queue, kind, state, reason, worker;
@@ -166,6 +166,16 @@ may_see(const struct request *request, struct mr_uuid id)
     return mr_core_may_see(request->broker->core, request->peer, id, request->scope);
 }
 
+static bool
+is_own(const struct request *request, struct mr_uuid id)
+{
+    struct mr_core *core = request->broker->core;
+    struct mr_core_job_info info;
+
+    return mr_core_job(core, id, &info) == MR_OK &&
+           mr_core_may_see(core, request->peer, id, MR_SCOPE_OWN);
+}
+
 /* ---- through the writer -------------------------------------------------------------------------- */
 
 static struct mr_task *
@@ -193,6 +203,17 @@ ask(const struct request *request, struct mr_task *task)
         answer(request, MR_BUSY, "too many requests are under way; ask again");
 }
 
+/* The deed that this task does, or is about, is written down with it. */
+static void
+write_down(const struct request *request, struct mr_task *task, const char *action,
+    struct mr_span object)
+{
+    struct mr_audit what = mr_audit_act(request->broker, request->peer, action, object);
+
+    MR_ASSERT(mr_audit_copy(task->arena, &what, task->audits));
+    task->audit_count = 1;
+}
+
 static void
 ask_for_id(const struct request *request, enum mr_task_type type)
 {
@@ -205,6 +226,65 @@ ask_for_id(const struct request *request, enum mr_task_type type)
     task = task_for(request, type);
     MR_ASSERT(mr_task_add_id(task, request->args.id));
     ask(request, task);
+}
+
+/* ---- deeds: written down first, then done ----------------------------------------------------------- */
+
+static void
+do_deed(const struct request *request, enum mr_deed deed)
+{
+    struct mr_broker *broker = request->broker;
+    char text[MR_CALL_DRAIN_BYTES];
+
+    switch (deed) {
+    case MR_DEED_CANCEL:
+        mr_core_cancel(broker->core, broker->now, request->peer, request->corr,
+            request->args.id, request->scope);
+        return;
+    case MR_DEED_DRAIN:
+        mr_core_drain(broker->core, broker->now);
+        tell(
+            request, "no new jobs are accepted or started until the broker is restarted");
+        return;
+    case MR_DEED_DRAIN_WORKERS:
+        if (mr_call_drain_workers(broker, request->args.worker, text, sizeof text))
+            tell(request, text);
+        else
+            answer(request, MR_NOT_FOUND, text);
+        return;
+    }
+}
+
+static void
+with_entry(const struct request *request, enum mr_deed deed, const char *action,
+    struct mr_span object)
+{
+    struct mr_task *task;
+
+    /* The database is away: what has to be done is done, and its entry waits. */
+    if (!request->broker->is_store_up) {
+        struct mr_audit what =
+            mr_audit_act(request->broker, request->peer, action, object);
+
+        mr_audit_note(request->broker, &what);
+        do_deed(request, deed);
+        return;
+    }
+    task = task_for(request, MR_TASK_DEED);
+    task->deed = deed;
+    MR_ASSERT(mr_task_add_id(task, request->args.id) &&
+              mr_arena_copy(task->arena, request->args.worker, &task->name));
+    write_down(request, task, action, object);
+    ask(request, task);
+}
+
+static void
+after_written(struct request *request, const struct mr_task *task)
+{
+    request->scope = task->reach.is_any ? MR_SCOPE_ANY : MR_SCOPE_OWN;
+    request->args.id = task->ids[0];
+    request->args.worker = task->name;
+    do_deed(request, task->deed);
 }
 
 /* ---- methods -------------------------------------------------------------------------------------- */
@@ -245,6 +325,7 @@ set_paused(const struct request *request, bool is_paused)
     task = task_for(request, MR_TASK_PAUSE);
     task->is_paused = is_paused;
     MR_ASSERT(mr_arena_copy(task->arena, request->args.queue, &task->name));
+    write_down(request, task, is_paused ? "pause" : "resume", request->args.queue);
     ask(request, task);
 }
 
@@ -263,12 +344,18 @@ on_resume(const struct request *request)
 static void
 on_cancel(const struct request *request)
 {
+    char id[MR_UUID_TEXT_MAX];
+
     if (!request->args.has_id) {
         answer(request, MR_BAD_ARGUMENT, "give the job's `id`: 16 bytes, or its text");
         return;
     }
-    mr_core_cancel(request->broker->core, request->broker->now, request->peer,
-        request->corr, request->args.id, request->scope);
+    /* One's own are nobody else's business; of others' an operator disposes. */
+    if (request->scope == MR_SCOPE_ANY && !is_own(request, request->args.id))
+        with_entry(request, MR_DEED_CANCEL, "cancel",
+            mr_span_str(mr_uuid_format(request->args.id, id)));
+    else
+        do_deed(request, MR_DEED_CANCEL);
 }
 
 static void
@@ -291,53 +378,6 @@ on_jobs(const struct request *request)
               mr_arena_copy(task->arena, args->kind, &task->filter.kind) &&
               mr_arena_copy(task->arena, args->queue, &task->filter.queue));
     ask(request, task);
-}
-
-/* Its name, or where its instance begins: the first characters are a time, which workers that
- * were started together share. */
-static bool
-is_worker(const struct mr_core_worker_info *info, struct mr_span who)
-{
-    char instance[MR_UUID_TEXT_MAX];
-
-    return mr_span_eq(info->name, who) ||
-           (who.n >= INSTANCE_PREFIX_MIN && who.n < sizeof instance &&
-               memcmp(mr_uuid_format(info->instance, instance), who.p, who.n) == 0);
-}
-
-/* All of that name; says which, as far as there is room. */
-static void
-drain_workers(const struct request *request, struct mr_span who)
-{
-    struct mr_broker *broker = request->broker;
-    struct mr_core_worker_info info;
-    char list[DRAIN_LIST_BYTES], text[DRAIN_LIST_BYTES + 128];
-    char instance[MR_UUID_TEXT_MAX];
-    uint32_t cursor = 0, count = 0;
-    size_t n = 0;
-
-    list[0] = '\0';
-    while (mr_core_next_worker(broker->core, &cursor, &info)) {
-        if (!is_worker(&info, who))
-            continue;
-        mr_core_drain_worker(broker->core, broker->now, info.peer);
-        count++;
-        if (n + MR_NAME_BYTES_MAX + MR_UUID_TEXT_MAX + 8 > sizeof list)
-            continue;
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%.*s (%s)",
-            count > 1 ? ", " : "", (int)info.name.n,
-            info.name.n ? (const char *)info.name.p : "",
-            mr_uuid_format(info.instance, instance));
-    }
-    (void)snprintf(text, sizeof text,
-        count ? "%u told to end in order: %s"
-              : "no worker that is connected has this name, and no instance begins so; "
-                "`millrace workers` lists them, and an instance takes 8 characters",
-        count, list);
-    if (count)
-        tell(request, text);
-    else
-        answer(request, MR_NOT_FOUND, text);
 }
 
 static void
@@ -383,6 +423,7 @@ on_redrive(const struct request *request)
     struct mr_rd rd = request->args.ids;
     struct mr_task *task = task_for(request, MR_TASK_REDRIVE);
     const char *flaw = flaw_of_resealed(&request->args);
+    char first[MR_UUID_TEXT_MAX], object[MR_UUID_TEXT_MAX + 32];
     struct mr_uuid id;
 
     for (uint32_t i = 0; i < request->args.id_count; i++) {
@@ -401,18 +442,21 @@ on_redrive(const struct request *request)
     task->resealed.as = request->args.resealed.as;
     MR_ASSERT(mr_arena_copy(
         task->arena, request->args.resealed.payload, &task->resealed.payload));
+    (void)snprintf(object, sizeof object, "%s", mr_uuid_format(task->ids[0], first));
+    if (task->id_count > 1)
+        (void)snprintf(
+            object, sizeof object, "%s and %u more", first, task->id_count - 1);
+    write_down(request, task, "redrive", mr_span_str(object));
     ask(request, task);
 }
 
 static void
 on_drain(const struct request *request)
 {
-    if (request->args.worker.n) {
-        drain_workers(request, request->args.worker);
-        return;
-    }
-    mr_core_drain(request->broker->core, request->broker->now);
-    tell(request, "no new jobs are accepted or started until the broker is restarted");
+    if (request->args.worker.n)
+        with_entry(request, MR_DEED_DRAIN_WORKERS, "drain-worker", request->args.worker);
+    else
+        with_entry(request, MR_DEED_DRAIN, "drain", MR_SPAN_NONE);
 }
 
 static void
@@ -576,6 +620,22 @@ finish_pause(const struct request *request, const struct mr_task *task)
                                       : "jobs of this queue are started again");
 }
 
+/* Who asked has gone: nobody would be told, so nothing is done, and that is written, too. */
+static void
+not_done(struct mr_broker *broker, const struct mr_task *task)
+{
+    const struct mr_audit_row *row = task->audits;
+
+    if (task->status == MR_OK)
+        mr_audit_note(broker, &(struct mr_audit){.principal = row->principal,
+                                  .key = row->key,
+                                  .action = row->action,
+                                  .object = row->object,
+                                  .source = row->source,
+                                  .detail = mr_span_str("not done: who asked had left"),
+                                  .is_allowed = true});
+}
+
 void
 mr_call_answer(struct mr_broker *broker, const struct mr_task *task)
 {
@@ -592,11 +652,16 @@ mr_call_answer(struct mr_broker *broker, const struct mr_task *task)
     if (task->status == MR_OK && task->type == MR_TASK_REDRIVE)
         mr_errand_sweep(
             broker->errand); /* new jobs are in the inbox, whoever still listens */
-    if (!session || session->nonce != task->nonce)
+    if (!session || session->nonce != task->nonce) {
+        if (task->type == MR_TASK_DEED)
+            not_done(broker, task);
         return;
+    }
     if (task->status)
         answer(&request, task->status,
             task->err.why[0] ? task->err.why : mr_status_text(task->status));
+    else if (task->type == MR_TASK_DEED)
+        after_written(&request, task);
     else if (task->type == MR_TASK_EXPLAIN)
         explain_stored(&request, task);
     else

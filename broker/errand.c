@@ -486,6 +486,7 @@ static const answer_fn answers[MR_TASK_TYPES] = {
     [MR_TASK_DEAD] = on_asked,
     [MR_TASK_REDRIVE] = on_asked,
     [MR_TASK_EXPLAIN] = on_asked,
+    [MR_TASK_DEED] = on_asked,
     [MR_TASK_AUDIT] = on_audited,
     [MR_TASK_NEWS] = on_news,
 };

@@ -40,12 +40,16 @@ enum mr_task_type {
     MR_TASK_DEAD,
     MR_TASK_REDRIVE,
     MR_TASK_EXPLAIN,
+    MR_TASK_DEED,
     MR_TASK_AUDIT,
     MR_TASK_PRINCIPAL,
     MR_TASK_PRINCIPALS,
     MR_TASK_NEWS,
 };
 #define MR_TASK_TYPES (MR_TASK_NEWS + 1)
+
+/* Deeds of operators that only the broker's memory knows: written down first, then done. */
+enum mr_deed { MR_DEED_CANCEL, MR_DEED_DRAIN, MR_DEED_DRAIN_WORKERS };
 
 enum mr_news {
     MR_NEWS_STANDBY, /* another owner is alive; err.why names it */
@@ -74,7 +78,7 @@ struct mr_task {
     const char **ended;          /* COMMIT: room for MR_SESSIONS_ENDED_MAX names */
     int64_t took_ns;             /* COMMIT: out, the writer's time, repeats included */
 
-    struct mr_uuid *ids; /* FIND, READ, SHOW, REDRIVE, EXPLAIN */
+    struct mr_uuid *ids; /* FIND, READ, SHOW, REDRIVE, EXPLAIN, DEED */
     uint32_t id_count;
     bool with_history;       /* READ: for one of them it is wanted */
     struct mr_found *founds; /* FIND: out */
@@ -87,7 +91,7 @@ struct mr_task {
 
     uint32_t peer; /* cold ones: who asked, in which conversation */
     uint64_t nonce, corr;
-    struct mr_span name; /* ADD_KIND, PAUSE */
+    struct mr_span name; /* ADD_KIND, PAUSE, DEED */
     struct mr_reach
         reach; /* SHOW, REDRIVE, EXPLAIN: whose jobs; LIST, DEAD: in the filter */
     bool is_paused;
@@ -97,8 +101,9 @@ struct mr_task {
     struct mr_wr out;                  /* LIST, SHOW, DEAD, REDRIVE: out */
     struct mr_principal_change change; /* PRINCIPAL; PRINCIPALS: whose, or of all */
     struct mr_why_row why;             /* EXPLAIN: out */
-    struct mr_audit_row *audits;       /* AUDIT */
+    struct mr_audit_row *audits;       /* AUDIT; PAUSE, REDRIVE, DEED: of that, one */
     uint32_t audit_count;
+    enum mr_deed deed; /* DEED */
 
     enum mr_news news;
     uint64_t epoch;

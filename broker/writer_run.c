@@ -114,7 +114,8 @@ run_add_kind(struct mr_store *store, struct mr_task *task)
 static enum mr_status
 run_pause(struct mr_store *store, struct mr_task *task)
 {
-    return mr_store_set_paused(store, task->name, task->is_paused, &task->err);
+    return mr_store_set_paused(
+        store, task->name, task->is_paused, task->audits, &task->err);
 }
 
 static enum mr_status
@@ -143,7 +144,7 @@ run_redrive(struct mr_store *store, struct mr_task *task)
 {
     mr_wr_reset(&task->out);
     return mr_store_redrive(store, task->ids, task->id_count, &task->resealed,
-        task->reach, &task->out, &task->err);
+        task->reach, task->audits, &task->out, &task->err);
 }
 
 static enum mr_status
@@ -189,6 +190,7 @@ static const run_fn run_of[MR_TASK_TYPES] = {
     [MR_TASK_DEAD] = run_dead,
     [MR_TASK_REDRIVE] = run_redrive,
     [MR_TASK_EXPLAIN] = run_explain,
+    [MR_TASK_DEED] = run_audit,
     [MR_TASK_AUDIT] = run_audit,
 };
 

@@ -184,8 +184,8 @@ put_redrive(struct mr_args *args, const struct mr_uuid *ids, uint32_t count,
 
 enum mr_status
 mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids, uint32_t count,
-    const struct mr_resealed *resealed, struct mr_reach reach, struct mr_wr *out,
-    struct mr_err *err)
+    const struct mr_resealed *resealed, struct mr_reach reach,
+    const struct mr_audit_row *audit, struct mr_wr *out, struct mr_err *err)
 {
     enum mr_status status = mr_store_is_ready(store, err);
     struct mr_pipe pipe;
@@ -201,8 +201,10 @@ mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids, uint32_t cou
     (void)mr_pg_pipe_add(&pipe, MR_STMT_REDRIVE_ALONE, NULL);
     put_redrive(&store->args, ids, count, resealed, reach);
     place = mr_pg_pipe_add(&pipe, MR_STMT_REDRIVE, &store->args);
-    /* What was there already was somebody's commit: it is as durable as what is new. */
-    (void)mr_pg_pipe_add(&pipe, MR_STMT_FLUSH, NULL);
+    /* What was there already was somebody's commit: it is as durable as what is new, because an
+     * entry of the audit log is. */
+    mr_store_arg_audit(store, audit, 1);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_AUDIT, &store->args);
     (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
     status = mr_pg_pipe_run(&pipe);
     if (status == MR_OK)

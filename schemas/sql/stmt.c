@@ -332,6 +332,10 @@ static const struct row rows[MR_STMT_COUNT] = {
         "left join lateral (select attempt, error from millrace.attempt a "
         "where a.id = o.id order by attempt desc limit 1) a on true",
         MR_STMT_STORE, {MR_BIN_UUID, MR_BIN_TEXT}},
+    [MR_STMT_PAUSE] = {"mr_pause", "pause or resume a queue",
+        "insert into millrace.queue (name, paused) values ($1, $2) on conflict (name) "
+        "do update set paused = excluded.paused, changed_at = excluded.changed_at",
+        MR_STMT_STORE, {MR_BIN_TEXT, MR_BIN_BOOL}},
     /* The chain is in the order of the rows. */
     [MR_STMT_AUDIT] = {"mr_audit", "write the audit log",
         "select count(millrace.audit_add(o.action, o.object, o.decision, o.principal, "

@@ -40,6 +40,7 @@ enum mr_stmt {
     MR_STMT_REDRIVE,
     MR_STMT_WHY,
     MR_STMT_AUDIT,
+    MR_STMT_PAUSE,
     /* workers */
     MR_STMT_FINISH,
     MR_STMT_FINISH_GROUP,

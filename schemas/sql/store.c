@@ -381,25 +381,31 @@ fence_params(const struct mr_store *store, char shard[16], char epoch[24])
 }
 
 enum mr_status
-mr_store_set_paused(
-    struct mr_store *store, struct mr_span queue, bool is_paused, struct mr_err *err)
+mr_store_set_paused(struct mr_store *store, struct mr_span queue, bool is_paused,
+    const struct mr_audit_row *audit, struct mr_err *err)
 {
     char name[MR_NAME_BYTES_MAX + 1];
-    char shard[16], epoch[24];
-    const char *const params[] = {name, is_paused ? "t" : "f", shard, epoch};
     enum mr_status status = name_param(queue, name, err);
+    struct mr_pipe pipe;
 
     if (status == MR_OK)
         status = mr_store_is_ready(store, err);
     if (status != MR_OK)
         return status;
-    fence_params(store, shard, epoch);
-    return mr_pg_run(store->pg,
-        "with f as materialized (select millrace.fence($3::integer, $4::bigint)) "
-        "insert into millrace.queue (name, paused) select $1::text, $2::boolean from f "
-        "on conflict (name) "
-        "do update set paused = excluded.paused, changed_at = excluded.changed_at",
-        4, params, NULL, err);
+    mr_pg_pipe_open(&pipe, store->pg, err);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_BEGIN, NULL);
+    mr_store_arg_fence(store);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_FENCE, &store->args);
+    mr_stmt_args_reset(&store->args);
+    mr_bin_put_bytes(mr_stmt_arg(&store->args), queue);
+    mr_bin_put_bool(mr_stmt_arg(&store->args), is_paused);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_PAUSE, &store->args);
+    mr_store_arg_audit(store, audit, 1);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_AUDIT, &store->args);
+    (void)mr_pg_pipe_add(&pipe, MR_STMT_COMMIT, NULL);
+    status = mr_pg_pipe_run(&pipe);
+    mr_pg_pipe_fini(&pipe);
+    return status;
 }
 
 enum mr_status

@@ -19,6 +19,7 @@
 #include "schemas/wire/pack.h"
 
 struct mr_store;
+struct mr_audit_row; /* audit.h */
 
 /* Connect as the writer of `shard` and check the schema's version. */
 enum mr_status mr_store_open(struct mr_store **out, const char *conninfo, uint32_t shard,
@@ -129,8 +130,9 @@ enum mr_status mr_store_principals(struct mr_store *store, const char *name,
 typedef bool (*mr_queue_fn)(void *context, struct mr_span queue, bool is_paused);
 enum mr_status mr_store_queues(struct mr_store *store, mr_queue_fn fn, void *context,
     struct mr_err *err) MR_MUST_CHECK;
+/* `audit` (audit.h) is written in the same transaction. */
 enum mr_status mr_store_set_paused(struct mr_store *store, struct mr_span queue,
-    bool is_paused, struct mr_err *err) MR_MUST_CHECK;
+    bool is_paused, const struct mr_audit_row *audit, struct mr_err *err) MR_MUST_CHECK;
 
 /* Kinds that any worker has ever offered. */
 typedef bool (*mr_kind_fn)(void *context, struct mr_span kind);
@@ -199,10 +201,11 @@ struct mr_resealed {
  * kind, payload, priority, lane and limits, redrive_of = the id. Writes an array of maps: id, verdict
  * ("submitted", "known": it was before, "not dead", "no job", "later": too many bytes for
  * one call, "sealed": its payload is, and `resealed`, which is for the case of one id, is empty), as:
- * the new id. Safe to repeat. */
+ * the new id. Safe to repeat. `audit` is written in the same transaction. */
 enum mr_status mr_store_redrive(struct mr_store *store, const struct mr_uuid *ids,
     uint32_t count, const struct mr_resealed *resealed, struct mr_reach reach,
-    struct mr_wr *out, struct mr_err *err) MR_MUST_CHECK;
+    const struct mr_audit_row *audit, struct mr_wr *out,
+    struct mr_err *err) MR_MUST_CHECK;
 
 /* What the database knows of one job; its spans are copied into `arena`. */
 struct mr_why_row {

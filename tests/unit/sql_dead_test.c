@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "schemas/sql/audit.h"
 #include "schemas/sql/stmt.h"
 #include "schemas/wire/pack.h"
 
+static const struct mr_audit_row entry = {
+    .action = {(const uint8_t *)"act", 3}, .is_allowed = true};
 static struct mr_store *store;
 static struct mr_pg *pg;
 static struct mr_wr wr;
@@ -258,7 +261,8 @@ redrive_of(struct mr_reach reach, uint32_t count, const char *verdict)
     struct mr_rd rd;
 
     mr_wr_reset(&wr);
-    ck_ok(mr_store_redrive(store, ids, count, &no_payload, reach, &wr, &err), err);
+    ck_ok(
+        mr_store_redrive(store, ids, count, &no_payload, reach, &entry, &wr, &err), err);
     rd = mr_rd_open(mr_wr_span(&wr));
     rows = mr_rd_array(&rd, IDS_MAX);
     for (uint32_t i = 0; i < rows; i++) {
@@ -430,8 +434,8 @@ START_TEST(two_brokers_at_once)
     pg_fixture_text(pg, "begin");
     pg_fixture_text(pg, "select pg_advisory_xact_lock(28018, 2)");
     mr_wr_reset(&wr);
-    ck_status(
-        mr_store_redrive(store, ids, 1, &no_payload, reach_any, &wr, &err), MR_BUSY);
+    ck_status(mr_store_redrive(store, ids, 1, &no_payload, reach_any, &entry, &wr, &err),
+        MR_BUSY);
     snprintf(sql, sizeof sql,
         "insert into millrace.inbox (kind, redrive_of) select 'a', id "
         "from millrace.dead");
@@ -446,9 +450,10 @@ START_TEST(a_fenced_broker_redrives_nothing)
     bury("a", 1, NOON, 1);
     ck_assert_uint_eq(dead_ids(), 1);
     pg_fixture_text(pg, "update millrace.shard set epoch = epoch + 1");
-    ck_status(
-        mr_store_redrive(store, ids, 1, &no_payload, reach_any, &wr, &err), MR_FENCED);
+    ck_status(mr_store_redrive(store, ids, 1, &no_payload, reach_any, &entry, &wr, &err),
+        MR_FENCED);
     ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.inbox"), 0);
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.audit"), 0);
 }
 END_TEST
 

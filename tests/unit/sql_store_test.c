@@ -5,9 +5,12 @@
 #include <stdlib.h>
 
 #include "schemas/base/clock.h"
+#include "schemas/sql/audit.h"
 #include "schemas/sql/migrate.h"
 #include "tests/support/pg_fixture.h"
 
+static const struct mr_audit_row entry = {
+    .action = {(const uint8_t *)"act", 3}, .is_allowed = true};
 static const struct mr_uuid broker_a = {{0xa}}, broker_b = {{0xb}};
 
 static struct mr_store *
@@ -104,7 +107,7 @@ START_TEST(a_frozen_owner_is_fenced)
     ck_status(pg_fixture_commit(a, &op, 1, &err), MR_FENCED);
     ck_status(mr_store_take_inbox(a, 10, NULL, NULL, &more, &err), MR_FENCED);
     ck_status(mr_store_keep_house(a, 7, &err), MR_FENCED);
-    ck_status(mr_store_set_paused(a, kind, true, &err), MR_FENCED);
+    ck_status(mr_store_set_paused(a, kind, true, &entry, &err), MR_FENCED);
     ck_status(mr_store_add_kinds(a, &kind, 1, &err), MR_FENCED);
     pg = pg_fixture_open("test");
     ck_status(mr_store_commit(a, &batch, &err), MR_FENCED);
@@ -263,6 +266,7 @@ START_TEST(kinds_and_queues_are_kept)
     struct mr_err err = {0};
     uint64_t epoch;
     struct mr_store *store = pg_fixture_store(&epoch);
+    struct mr_pg *pg;
     char text[256] = "";
 
     ck_ok(mr_store_add_kinds(store, kinds, 3, &err), err);
@@ -270,14 +274,23 @@ START_TEST(kinds_and_queues_are_kept)
     ck_ok(mr_store_kinds(store, collect, text, &err), err);
     ck_assert_str_eq(text, "a.one b.two ");
     text[0] = '\0';
-    ck_ok(mr_store_set_paused(store, mr_span_str("mail"), true, &err), err);
-    ck_ok(mr_store_set_paused(store, mr_span_str("video"), true, &err), err);
-    ck_ok(mr_store_set_paused(store, mr_span_str("video"), false, &err), err);
+    ck_ok(mr_store_set_paused(store, mr_span_str("mail"), true, &entry, &err), err);
+    ck_ok(mr_store_set_paused(store, mr_span_str("video"), true, &entry, &err), err);
+    ck_ok(mr_store_set_paused(store, mr_span_str("video"), false, &entry, &err), err);
     ck_ok(mr_store_queues(store, collect_queue, text, &err), err);
     ck_assert_str_eq(text, "!mail video ");
+    pg = pg_fixture_open("test");
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.audit"), 3);
+    pg_fixture_text(pg, "update millrace.shard set epoch = epoch + 1");
     ck_status(
-        mr_store_set_paused(store, mr_span("a\0b", 3), true, &err), MR_BAD_ARGUMENT);
-    ck_status(mr_store_set_paused(store, MR_SPAN_NONE, true, &err), MR_BAD_ARGUMENT);
+        mr_store_set_paused(store, mr_span_str("mail"), false, &entry, &err), MR_FENCED);
+    pg_fixture_text(pg, "update millrace.shard set epoch = epoch - 1");
+    ck_assert_int_eq(pg_fixture_int(pg, "select count(*) from millrace.audit"), 3);
+    mr_pg_close(&pg);
+    ck_status(mr_store_set_paused(store, mr_span("a\0b", 3), true, &entry, &err),
+        MR_BAD_ARGUMENT);
+    ck_status(
+        mr_store_set_paused(store, MR_SPAN_NONE, true, &entry, &err), MR_BAD_ARGUMENT);
     mr_store_close(&store);
 }
 END_TEST
