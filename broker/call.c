@@ -1,6 +1,7 @@
 #include "broker/call.h"
 
 #include "broker/audit.h"
+#include "broker/call_args.h"
 #include "broker/call_drain.h"
 #include "broker/call_lists.h"
 #include "broker/call_principal.h"
@@ -14,20 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ARGS_MAX 32u
-#define LIST_MAX 1000u
-#define LIST_DEFAULT 50u
-
-struct args {
-    struct mr_span queue, kind, state, reason, worker;
-    struct mr_uuid id, before;
-    struct mr_resealed resealed;
-    bool has_id, has_before, has_as, with_redriven, with_history;
-    int64_t since_us, until_us;
-    uint32_t limit, id_count;
-    struct mr_rd ids; /* stands before the first of id_count */
-};
-
 struct request {
     struct mr_broker *broker;
     uint32_t peer;
@@ -36,91 +23,8 @@ struct request {
     bool is_uneven;      /* ... if its queue and kind allow that */
     struct mr_span method;
     struct mr_rd raw; /* arguments, unread */
-    struct args args;
+    struct mr_call_args args;
 };
-
-/* ---- arguments ---------------------------------------------------------------------------------- */
-
-/* 16 bytes, or the text with hyphens. False for anything else. */
-static bool
-read_id(struct mr_rd *rd, struct mr_uuid *id)
-{
-    struct mr_span bytes;
-
-    if (mr_rd_peek(rd) == MR_PACK_STR) {
-        bytes = mr_rd_str(rd, MR_UUID_TEXT_MAX);
-        return mr_uuid_parse(bytes, id) == MR_OK;
-    }
-    bytes = mr_rd_bin(rd, sizeof id->b);
-    if (bytes.n != sizeof id->b)
-        return false;
-    memcpy(id->b, bytes.p, sizeof id->b);
-    return true;
-}
-
-static void
-read_ids(struct mr_rd *rd, struct args *args)
-{
-    args->id_count = mr_rd_array(rd, MR_REDRIVE_MAX);
-    args->ids = *rd;
-    mr_rd_skip_n(rd, args->id_count);
-}
-
-static void
-read_one(struct mr_rd *rd, struct mr_span key, struct args *args)
-{
-    if (mr_span_is(key, "id"))
-        args->has_id = read_id(rd, &args->id);
-    else if (mr_span_is(key, "ids"))
-        read_ids(rd, args);
-    else if (mr_span_is(key, "as"))
-        args->has_as = read_id(rd, &args->resealed.as);
-    else if (mr_span_is(key, "payload"))
-        args->resealed.payload = mr_rd_bin(rd, MR_PAYLOAD_BYTES_MAX);
-    else if (mr_span_is(key, "queue"))
-        args->queue = mr_rd_str(rd, MR_NAME_BYTES_MAX);
-    else if (mr_span_is(key, "kind"))
-        args->kind = mr_rd_str(rd, MR_NAME_BYTES_MAX);
-    else if (mr_span_is(key, "state"))
-        args->state = mr_rd_str(rd, MR_NAME_BYTES_MAX);
-    else if (mr_span_is(key, "reason"))
-        args->reason = mr_rd_str(rd, MR_NAME_BYTES_MAX);
-    else if (mr_span_is(key, "before"))
-        args->has_before = read_id(rd, &args->before);
-    else if (mr_span_is(key, "with_redriven"))
-        args->with_redriven = mr_rd_bool(rd);
-    else if (mr_span_is(key, "with_history"))
-        args->with_history = mr_rd_bool(rd);
-    else if (mr_span_is(key, "worker"))
-        args->worker = mr_rd_str(rd, MR_NAME_BYTES_MAX);
-    else if (mr_span_is(key, "since_us"))
-        args->since_us = mr_rd_int(rd);
-    else if (mr_span_is(key, "until_us"))
-        args->until_us = mr_rd_int(rd);
-    else if (mr_span_is(key, "limit"))
-        args->limit = (uint32_t)mr_rd_uint(rd, LIST_MAX);
-    else
-        mr_rd_skip(rd);
-}
-
-static enum mr_status
-read_args(struct mr_rd *rd, struct args *args)
-{
-    uint32_t count;
-
-    *args = (struct args){.limit = LIST_DEFAULT};
-    if (mr_rd_skip_nil(rd))
-        return MR_OK;
-    count = mr_rd_map(rd, ARGS_MAX);
-    for (uint32_t i = 0; i < count && rd->status == MR_OK; i++) {
-        struct mr_span key = mr_rd_str(rd, MR_NAME_BYTES_MAX);
-
-        if (mr_rd_skip_nil(rd))
-            continue; /* not given */
-        read_one(rd, key, args);
-    }
-    return rd->status;
-}
 
 /* ---- answering ------------------------------------------------------------------------------------ */
 
@@ -367,13 +271,13 @@ on_show(const struct request *request)
 static void
 on_jobs(const struct request *request)
 {
-    const struct args *args = &request->args;
+    const struct mr_call_args *args = &request->args;
     struct mr_task *task = task_for(request, MR_TASK_LIST);
 
     task->filter = (struct mr_job_filter){.since_us = args->since_us,
         .until_us = args->until_us,
         .reach = task->reach,
-        .limit = args->limit ? args->limit : LIST_DEFAULT};
+        .limit = args->limit ? args->limit : MR_CALL_LIST_DEFAULT};
     MR_ASSERT(mr_arena_copy(task->arena, args->state, &task->filter.state) &&
               mr_arena_copy(task->arena, args->kind, &task->filter.kind) &&
               mr_arena_copy(task->arena, args->queue, &task->filter.queue));
@@ -383,7 +287,7 @@ on_jobs(const struct request *request)
 static void
 on_dead(const struct request *request)
 {
-    const struct args *args = &request->args;
+    const struct mr_call_args *args = &request->args;
     struct mr_task *task;
 
     if (args->has_before && !args->until_us) {
@@ -395,7 +299,7 @@ on_dead(const struct request *request)
         .since_us = args->since_us,
         .until_us = args->until_us,
         .before = args->before,
-        .limit = args->limit ? args->limit : LIST_DEFAULT,
+        .limit = args->limit ? args->limit : MR_CALL_LIST_DEFAULT,
         .with_redriven = args->with_redriven,
         .with_history = args->with_history};
     MR_ASSERT(mr_arena_copy(task->arena, args->reason, &task->dead.reason) &&
@@ -406,7 +310,7 @@ on_dead(const struct request *request)
 
 /* NULL if what is to be redriven under an id of the asker's choice can be. */
 static const char *
-flaw_of_resealed(const struct args *args)
+flaw_of_resealed(const struct mr_call_args *args)
 {
     if (!args->has_as && !args->resealed.payload.n)
         return NULL;
@@ -427,7 +331,7 @@ on_redrive(const struct request *request)
     struct mr_uuid id;
 
     for (uint32_t i = 0; i < request->args.id_count; i++) {
-        if (!read_id(&rd, &id)) {
+        if (!mr_call_args_id(&rd, &id)) {
             mr_task_destroy(&task);
             break;
         }
@@ -565,7 +469,7 @@ mr_call_on_call(struct mr_broker *broker, uint32_t peer, const struct mr_msg *ms
     if (status == MR_OK) {
         request.method = call.method;
         request.raw = call.args;
-        status = read_args(&call.args, &request.args);
+        status = mr_call_args_read(&call.args, &request.args);
     }
     if (status)
         return status;
