@@ -140,6 +140,35 @@ START_TEST(each_deed_says_what_it_was)
 }
 END_TEST
 
+/* One's own jobs are nobody else's business. */
+START_TEST(a_cancel_is_an_entry_if_it_is_somebody_elses_job)
+{
+    struct millrace_id own;
+    struct millrace_job job;
+    char line[96], entry[128], other[64];
+
+    rig_worker(&rig, 0, 1, NULL);
+    runs(0, "$0 pause slow");
+    millrace_job_init(&job, "test.noop");
+    job.queue = "slow";
+    ck_assert_int_eq(rig_verdict(mr, &job), MILLRACE_OK);
+    own = job.id;
+    ck_assert_int_eq(millrace_cancel(mr, &own, RIG_WAIT_MS, NULL), MILLRACE_OK);
+    ck_assert_str_eq(last(), "allowed|pause|slow|local|-|front|0|1");
+    snprintf(other, sizeof other, "%s",
+        pg_fixture_text(rig.pg, "insert into millrace.inbox (kind, queue) values "
+                                "('test.noop', 'slow') returning id"));
+    rig_wait_stat(mr, "waiting", 1);
+    snprintf(line, sizeof line, "$0 cancel %s", other);
+    runs(0, line);
+    snprintf(entry, sizeof entry, "allowed|cancel|%s|local|-|front|0|1", other);
+    ck_assert_str_eq(last(), entry);
+    ck_assert_int_eq(
+        rig_int(&rig, "select count(*) from millrace.result where outcome = 3"), 2);
+    verifies(2);
+}
+END_TEST
+
 /* A hundred thousand refusals: counted to the last one, in a few rows. */
 START_TEST(refusals_are_counted_in_bounded_space)
 {
@@ -301,6 +330,7 @@ main(void)
     tcase_set_timeout(cases, 120);
     tcase_add_test(cases, a_deed_is_an_entry);
     tcase_add_test(cases, each_deed_says_what_it_was);
+    tcase_add_test(cases, a_cancel_is_an_entry_if_it_is_somebody_elses_job);
     tcase_add_test(cases, refusals_are_counted_in_bounded_space);
     tcase_add_test(cases, refusals_of_all_kinds_are_counted_in_bounded_space);
     tcase_add_test(cases, a_broker_that_ends_leaves_nothing_unsaid);
