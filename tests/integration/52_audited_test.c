@@ -158,7 +158,7 @@ START_TEST(a_cancel_is_an_entry_if_it_is_somebody_elses_job)
     snprintf(other, sizeof other, "%s",
         pg_fixture_text(rig.pg, "insert into millrace.inbox (kind, queue) values "
                                 "('test.noop', 'slow') returning id"));
-    rig_wait_stat(mr, "waiting", 1);
+    rig_wait_stat(mr, "jobs", 1);
     snprintf(line, sizeof line, "$0 cancel %s", other);
     runs(0, line);
     snprintf(entry, sizeof entry, "allowed|cancel|%s|local|-|front|0|1", other);
