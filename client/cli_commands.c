@@ -114,6 +114,11 @@ static const struct mr_cli_option config_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option key_options[] = {
+    {"dir", "DIR", "new: where the two files go (default: here)"},
+    {NULL, NULL, NULL},
+};
+
 static const struct mr_cli_option dev_options[] = {
     {"data", "DIR", "folder of the data (default: .millrace)"},
     {"workers", "N", "worker processes (default: 1)"},
@@ -178,6 +183,9 @@ const struct mr_cli_command mr_cli_commands[] = {
         "Let the broker accept and start no more jobs, until it is restarted; or let a "
         "worker end in order.",
         "millrace drain --worker host7:4711", drain_options, 0, 0, mr_cmd_operate_drain},
+    {"key", "new NAME | show FILE",
+        "A key that says who somebody is: make one, or print the public half of one.",
+        "millrace key new worker2", key_options, 2, 2, mr_cmd_key},
     {"seal", "new|add|rotate|drop|show FILE",
         "A keyring that seals payloads: made, a key added, the newest put first, one "
         "dropped.",

@@ -267,7 +267,8 @@ mr_curve_advice(enum mr_curve_event event, const struct mr_curve_peer *peer)
         return peer->own
                    ? "Compare `server_key` with `millrace key show` of the broker's "
                      "key file."
-                   : "Is it a broker that listens there?";
+                   : "Is it our broker that listens there? Then set `key_file` and "
+                     "`server_key`.";
     case MR_CURVE_EARLY:
     case MR_CURVE_LOST:
     case MR_CURVE_WELCOME:
@@ -300,7 +301,8 @@ mr_curve_explain(enum mr_curve_event event, const struct mr_curve_peer *peer,
             peer->own
                 ? "%.200s hung up on us: `server_key` is not the key of what listens "
                   "there, it seems."
-                : "%.200s hung up on us before we could say anything.",
+                : "%.200s hung up on us before we could say anything: perhaps it wants a "
+                  "key.",
             endpoint);
     return mr_err_setf(err, MR_UNREACHABLE, "The broker cannot be reached.", todo,
         "The connection to %.200s was lost.", endpoint);
