@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/cluster.h"
+#include "client/dev_keys.h"
 #include "client/proc.h"
 #include "schemas/base/clock.h"
 #include "schemas/sql/migrate.h"
@@ -49,6 +50,7 @@ struct dev {
     bool is_stopping, is_hurried;
     sigset_t old_mask;
     struct mr_cluster *cluster;
+    struct mr_dev_keys keys;
     char database[PATH_MAX + 64], front[ENDPOINT_MAX], back[ENDPOINT_MAX];
     const char *front_arg, *back_arg; /* what the broker is told */
     char threads[24];
@@ -137,6 +139,18 @@ migrate(struct dev *dev, const char *set, struct mr_err *err)
 }
 
 static enum mr_status
+register_keys(struct dev *dev, struct mr_err *err)
+{
+    struct mr_pg *pg = NULL;
+    enum mr_status status = mr_pg_open(&pg, dev->database, "millrace dev", err);
+
+    if (!status)
+        status = mr_dev_keys_register(&dev->keys, pg, err);
+    mr_pg_close(&pg);
+    return status;
+}
+
+static enum mr_status
 start_database(struct dev *dev, struct mr_err *err)
 {
     struct mr_cluster_options options = {
@@ -149,7 +163,11 @@ start_database(struct dev *dev, struct mr_err *err)
         fprintf(dev->err, "millrace: %s\n", mr_cluster_note(dev->cluster));
     (void)snprintf(
         dev->database, sizeof dev->database, "%s", mr_cluster_conninfo(dev->cluster));
-    status = migrate(dev, "millrace", err);
+    status = mr_dev_keys_make(&dev->keys, dev->dir, err);
+    if (!status)
+        status = migrate(dev, "millrace", err);
+    if (!status)
+        status = register_keys(dev, err);
     if (!status && dev->options->pack)
         status = migrate(dev, dev->options->pack, err);
     return status;
@@ -173,7 +191,8 @@ static void
 describe_broker_args(struct dev *dev, struct child *child)
 {
     const char *argv[] = {child->program, "--front", dev->front_arg, "--back",
-        dev->back_arg, "--database", dev->database, "--ready-file", child->ready, NULL};
+        dev->back_arg, "--database", dev->database, "--ready-file", child->ready,
+        "--key-file", dev->keys.broker_key, NULL};
 
     memcpy(child->argv, argv, sizeof argv);
 }
@@ -182,7 +201,8 @@ static void
 describe_worker_args(struct dev *dev, struct child *child)
 {
     const char *argv[] = {child->program, "--endpoint", dev->back, "--database",
-        dev->database, "--ready-file", child->ready, "--name", child->name, NULL};
+        dev->database, "--ready-file", child->ready, "--name", child->name, "--key-file",
+        dev->keys.worker_key, "--server-key", dev->keys.broker_pub, NULL};
     size_t n = sizeof argv / sizeof argv[0] - 1;
 
     memcpy(child->argv, argv, sizeof argv);
@@ -321,7 +341,8 @@ write_endpoints(struct dev *dev, struct mr_err *err)
           "[common]\n",
         file);
     if (dev->front[0])
-        fprintf(file, "endpoint = %s\n", dev->front);
+        fprintf(file, "endpoint = %s\nkey_file = %s\nserver_key = %s\n", dev->front,
+            dev->keys.my_key, dev->keys.broker_pub);
     fprintf(file, "database = %s\n", dev->database);
     is_good = fflush(file) == 0;
     is_good = fclose(file) == 0 && is_good;
@@ -338,12 +359,16 @@ announce(const struct dev *dev)
     if (dev->is_json) {
         fprintf(dev->out, "{\"state\":\"ready\",\"front\":\"%s\",\"back\":\"%s\",",
             dev->front, dev->back);
+        if (has_broker)
+            fprintf(dev->out, "\"key_file\":\"%s\",\"server_key\":\"%s\",",
+                dev->keys.my_key, dev->keys.broker_pub);
         fprintf(dev->out, "\"database\":\"%s\",\"workers\":%d}\n", dev->database,
             has_broker ? dev->count - 1 : 0);
     } else {
         fprintf(dev->out, "database  %s\n", dev->database);
         if (has_broker)
-            fprintf(dev->out, "front     %s\nback      %s\n", dev->front, dev->back);
+            fprintf(dev->out, "front     %s\nback      %s\nkeys      %s\n", dev->front,
+                dev->back, dev->keys.dir);
         fprintf(dev->out, "logs      %s\n", dev->dir);
         if (has_broker)
             fprintf(dev->out, "ready     try: millrace submit test.noop --wait\n");

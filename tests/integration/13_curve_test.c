@@ -189,8 +189,8 @@ START_TEST(jobs_go_through)
     millrace_job_init(&job, "test.noop");
     job.args = args;
     job.args_bytes = sizeof args;
-    ck_assert_msg(millrace_run(mr, &job, RIG_WAIT_MS, &result, &error) == 0, "%s",
-        error.why);
+    ck_assert_msg(
+        millrace_run(mr, &job, RIG_WAIT_MS, &result, &error) == 0, "%s", error.why);
     ck_assert_int_eq(result.outcome, MILLRACE_SUCCEEDED);
     millrace_result_free(&result);
     ck_assert_int_eq(rig_stat(mr, "keys"), 2);
@@ -374,8 +374,8 @@ START_TEST(key_files_that_cannot_be_used)
     expect_start(EX_CONFIG, broker, "No such file");
     /* Whoever connects is as careful. */
     expect_start(EX_CONFIG, worker, "leaves this host");
-    ck_assert_int_eq(rig_sh(&rig, "\"$0\" stats --endpoint tcp://192.0.2.1:7654", text,
-                         sizeof text),
+    ck_assert_int_eq(
+        rig_sh(&rig, "\"$0\" stats --endpoint tcp://192.0.2.1:7654", text, sizeof text),
         EX_CONFIG);
     ck_assert_ptr_nonnull(strstr(text, "leaves this host"));
     become("me");
@@ -393,7 +393,8 @@ START_TEST(insecure_is_said_aloud)
     rig_broker(&rig, (const char *const[]){"--insecure", NULL});
     await_output("insecure");
     mr = rig_client(&rig);
-    ck_assert_int_eq(rig_sh(&rig, "\"$0\" stats | grep is_insecure", text, sizeof text), 0);
+    ck_assert_int_eq(
+        rig_sh(&rig, "\"$0\" stats | grep is_insecure", text, sizeof text), 0);
     ck_assert_msg(strstr(text, "yes"), "%s", text);
     millrace_close(mr);
 }
@@ -420,7 +421,8 @@ START_TEST(no_secret_is_seen)
             "-- \"$s\"",
             path_of(names[i], "key"), rig.output, (long)rig.broker.pid,
             (long)rig.workers[0].pid, (long)rig.workers[0].pid);
-        ck_assert_msg(rig_sh(&rig, line, text, sizeof text) == 0, "%s %s", names[i], text);
+        ck_assert_msg(
+            rig_sh(&rig, line, text, sizeof text) == 0, "%s %s", names[i], text);
     }
 }
 END_TEST
