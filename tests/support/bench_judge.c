@@ -20,6 +20,7 @@
 static const struct mr_bench_target targets[] = {
     LEAST("e2e", "ratio", 0.55, 0.8),
     MOST_HERE("e2e", "cpu_s_per_100k", 1.1, 0.7),
+    LEAST("curve", "ratio", 0.85, 0.95),
     LEAST("drain", "ratio", 0.6, 0.85),
     LEAST("submit-bulk", "ratio", 0.6, 0.85),
     LEAST("submit-64", "ratio", 40.0 / 3, 80.0 / 3),
