@@ -60,6 +60,12 @@ mr_lib_socket_listen(struct mr_lib_link *link)
         event = mr_curve_event(link->monitor);
     if (event == MR_CURVE_NOTHING)
         return;
+    /* Whoever refuses us may hang up before it has said so: then it is as the last time. */
+    if (event == MR_CURVE_BROKEN && link->refusal == MR_DENIED) {
+        link->fall = MR_DENIED;
+        mr_lib_link_refused(link, link->fall, link->advice);
+        return;
+    }
     link->fall = (int)mr_curve_explain(event, &link->mr->peer, endpoint, &err);
     (void)snprintf(link->text, sizeof link->text, "%s", err.why);
     if (link->fall == MR_DENIED)

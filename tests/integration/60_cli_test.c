@@ -16,6 +16,10 @@
 
 #define DEADLINE_MS 60000
 #define LINES 400
+/* What the library takes from the environment, as `dev` wrote it down. */
+#define KEYS                                                                             \
+    "export MILLRACE_KEY_FILE=$(sed -n 's/key_file = //p' data/endpoints.ini) "          \
+    "MILLRACE_SERVER_KEY=$(sed -n 's/server_key = //p' data/endpoints.ini); "
 
 static char folder[64], program[4096], example[4096];
 static struct mr_proc dev;
@@ -362,10 +366,44 @@ END_TEST
 
 START_TEST(the_example_front_end)
 {
-    runs(0, "$1 $(sed -n 's/endpoint = //p' data/endpoints.ini) | sort | uniq -c");
+    runs(0, KEYS "$1 $(sed -n 's/endpoint = //p' data/endpoints.ini) | sort | uniq -c");
     ck_assert_int_eq(atoi(text), 10);
     shows("succeeded");
-    runs(1, "$1 $(sed -n 's/endpoint = //p' data/endpoints.ini) no.such.kind");
+    runs(1, KEYS "$1 $(sed -n 's/endpoint = //p' data/endpoints.ini) no.such.kind");
+}
+END_TEST
+
+/* What is made can be shown, a secret never; nothing is written over. And `dev` has its own, which
+ * nobody else may read, and which are those of commands in its folder and of nobody else. */
+START_TEST(keys)
+{
+    runs(0, "$0 key new web1");
+    shows("web1.pub");
+    runs(0, "stat -c %a web1.key web1.pub | tr '\\n' ' '");
+    shows("600 644");
+    runs(0, "[ \"$($0 key show web1.key)\" = \"$($0 key show web1.pub)\" ]");
+    runs(0, "! $0 key show web1.key -o json | grep -qF -- \"$(sed -n "
+            "'s/^secret-key = \"\\(.*\\)\"$/\\1/p' web1.key)\"");
+    runs(65, "$0 key new web1");
+    shows("never written over");
+    runs(64, "$0 key new ../web2");
+    runs(66, "$0 key show nothing.key");
+    runs(0, "chmod 644 web1.key");
+    runs(77, "$0 key show web1.key");
+    shows("others than its owner");
+    runs(64, "$0 key forge web1");
+    runs(0, "stat -c %a data/keys data/keys/dev.key data/keys/broker.key | tr '\\n' ' '");
+    shows("700 600 600");
+    runs(0, "$0 stats | grep is_encrypted");
+    shows("yes");
+    /* Whoever of the two hangs up first decides what the other one knows. */
+    runs(0, "$0 --endpoint $(sed -n 's/endpoint = //p' data/endpoints.ini) queues; c=$?; "
+            "[ $c = 77 ] || [ $c = 69 ]");
+    shows("key");
+    runs(0, "chmod 600 web1.key");
+    runs(77, "$0 --endpoint $(sed -n 's/endpoint = //p' data/endpoints.ini) --key-file "
+             "web1.key --server-key data/keys/broker.pub queues");
+    shows("does not know");
 }
 END_TEST
 
@@ -430,6 +468,7 @@ main(void)
     tcase_add_test(cases, the_loop_says_where_its_time_goes);
     tcase_add_test(cases, a_batch_that_is_killed);
     tcase_add_test(cases, the_example_front_end);
+    tcase_add_test(cases, keys);
     tcase_add_test(cases, dev_looks_after_its_children);
     tcase_add_test(cases, a_second_dev_is_refused);
     tcase_add_test(cases, nothing_is_left);
