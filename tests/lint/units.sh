@@ -32,6 +32,10 @@ for unit in "$@"; do
     [ -z "$said" ] || { echo "$unit: $said" && status=1; }
     grep -qE '^(ExecStart|Environment)=.*(password|database|://)' "$file" &&
         echo "$unit: a secret on a command line or in the environment" && status=1
+    # Without either libzmq ends the process when it starts a thread or listens.
+    for needed in '^SystemCallFilter=.*sched_setscheduler' '^RestrictAddressFamilies=.*AF_NETLINK'; do
+        grep -q "$needed" "$file" || { echo "$unit: $needed is missing" && status=1; }
+    done
     for line in '/^SystemCallFilter=/d' '/^User=/d; s/^DynamicUser=.*/User=root/' 's/^LimitCORE/LimitCores/' \
         "s|$programs|/nonexistent|"; do
         sed "$line" "$file" >"$folder/worse-$(basename "$file")"
