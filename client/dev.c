@@ -37,6 +37,8 @@ struct child {
     char ready[PATH_MAX], log[PATH_MAX];
     const char *argv[ARGS_MAX];
     struct mr_proc proc;
+    const char
+        *env[2]; /* where the database is: on a command line everybody would see it */
     int64_t started_ms, restart_ms; /* restart_ms 0: it runs, or is not wanted */
     int deaths;
 };
@@ -51,7 +53,8 @@ struct dev {
     sigset_t old_mask;
     struct mr_cluster *cluster;
     struct mr_dev_keys keys;
-    char database[PATH_MAX + 64], front[ENDPOINT_MAX], back[ENDPOINT_MAX];
+    char database[PATH_MAX + 64], database_env[PATH_MAX + 96];
+    char front[ENDPOINT_MAX], back[ENDPOINT_MAX];
     const char *front_arg, *back_arg; /* what the broker is told */
     char threads[24];
     struct child *children; /* the broker first */
@@ -184,6 +187,9 @@ describe(struct dev *dev, struct child *child, const char *name, const char *pro
         child->ready, sizeof child->ready, "%.4000s/%s.ready", dev->dir, child->name);
     (void)snprintf(
         child->log, sizeof child->log, "%.4000s/%s.log", dev->dir, child->name);
+    (void)snprintf(dev->database_env, sizeof dev->database_env, "MILLRACE_DATABASE=%s",
+        dev->database);
+    child->env[0] = dev->database_env;
     return mr_proc_find(program, child->program, sizeof child->program, err);
 }
 
@@ -191,8 +197,8 @@ static void
 describe_broker_args(struct dev *dev, struct child *child)
 {
     const char *argv[] = {child->program, "--front", dev->front_arg, "--back",
-        dev->back_arg, "--database", dev->database, "--ready-file", child->ready,
-        "--key-file", dev->keys.broker_key, NULL};
+        dev->back_arg, "--ready-file", child->ready, "--key-file", dev->keys.broker_key,
+        NULL};
 
     memcpy(child->argv, argv, sizeof argv);
 }
@@ -200,9 +206,9 @@ describe_broker_args(struct dev *dev, struct child *child)
 static void
 describe_worker_args(struct dev *dev, struct child *child)
 {
-    const char *argv[] = {child->program, "--endpoint", dev->back, "--database",
-        dev->database, "--ready-file", child->ready, "--name", child->name, "--key-file",
-        dev->keys.worker_key, "--server-key", dev->keys.broker_pub, NULL};
+    const char *argv[] = {child->program, "--endpoint", dev->back, "--ready-file",
+        child->ready, "--name", child->name, "--key-file", dev->keys.worker_key,
+        "--server-key", dev->keys.broker_pub, NULL};
     size_t n = sizeof argv / sizeof argv[0] - 1;
 
     memcpy(child->argv, argv, sizeof argv);
@@ -220,7 +226,8 @@ describe_worker_args(struct dev *dev, struct child *child)
 static enum mr_status
 launch(struct child *child, struct mr_err *err)
 {
-    struct mr_proc_spec spec = {.argv = child->argv, .output = child->log};
+    struct mr_proc_spec spec = {
+        .argv = child->argv, .env = child->env, .output = child->log};
 
     (void)unlink(child->ready);
     child->started_ms = now_ms();
