@@ -82,6 +82,7 @@ CLI_SRC := $(filter-out $(LIB_SRC),$(call src,client))
 SUPPORT_SRC := $(call src,tests/support)
 FLAG_SRC := $(call src,tests/flagship)
 CHAOS_SRC := $(call src,tests/chaos)
+ATTACK_SRC := $(call src,tests/attacker)
 
 BROKER_MAIN := $(call main_of,$(BROKER_SRC))
 WORKER_MAIN := $(call main_of,$(WORKER_SRC))
@@ -116,6 +117,7 @@ BENCH := $(call test_bins,tests/bench/*_bench.c)
 VERBS := hello welcome ping bye error submit ack watch event credit jobs done beat revoke call reply
 FUZZ := $(sort $(call test_bins,tests/fuzz/*_fuzz.c) $(VERBS:%=$(B)/tests/fuzz/wire_%_fuzz))
 CHAOS := $(call test_bins,$(CHAOS_MAIN))
+ATTACK := $(B)/tests/attacker/attack
 EXAMPLES := $(call test_bins,tests/examples/*.c)
 LOADABLE := $(addsuffix .so,$(call test_bins,tests/loadable/*.c))
 
@@ -247,6 +249,9 @@ $(B)/tests/bench/calc_bench: $(call obj,worker/kinds/ep.c)
 $(CHAOS): $(B)/tests/%: $(B)/obj/tests/%.o $(LIBCHAOS) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
 	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
 
+$(ATTACK): $(call obj,$(ATTACK_SRC)) $(LIBSUPPORT) $(LIBCLI) $(LIBCLIENT) $(LIBMR)
+	$(call link,$(ZMQ_LIBS) $(TEST_LIBS) $(MR_LIBS))
+
 # Examples see what a stranger sees: the installed header and the shared library.
 $(EXAMPLES): $(B)/tests/%: tests/%.c client/millrace.h $(B)/libmillrace.so
 	$(call say,CC,$<)
@@ -279,7 +284,7 @@ endef
 $(foreach t,$(FUZZ),$(eval $(call fuzz,$t)))
 
 .PHONY: tests test test-built unit
-tests: $(UNIT) $(SIM) $(INTEGRATION) $(LONG) $(CHAOS) $(EXAMPLES) $(LOADABLE) $(FUZZ)
+tests: $(UNIT) $(SIM) $(INTEGRATION) $(LONG) $(CHAOS) $(ATTACK) $(EXAMPLES) $(LOADABLE) $(FUZZ)
 
 RUN_TESTS = B=$(B) PYTHON=$(PYTHON) tests/run_tests.sh
 
@@ -287,11 +292,18 @@ unit: $(UNIT) $(SIM)
 	$(Q)$(RUN_TESTS) $(UNIT) $(SIM)
 
 test-built: all tests
-	$(Q)$(RUN_TESTS) $(UNIT) $(SIM) $(FUZZ) $(INTEGRATION)
+	$(Q)$(RUN_TESTS) $(UNIT) $(SIM) $(FUZZ) $(INTEGRATION) $(ATTACK)
 
 # pkg-config is asked when make starts, so what needs fresh packages runs in a second make.
 test: deps
 	$(Q)$(AGAIN) test-built
+
+# What somebody may try against a broker, and a table of what became of it: tests/attacker.
+.PHONY: attack attack-built
+attack: deps
+	$(Q)$(AGAIN) attack-built
+attack-built: all $(ATTACK)
+	$(Q)MILLRACE_BUILD=$(CURDIR)/$(B) $(ATTACK)
 
 # Jobs of SECONDS_LONG (600) seconds on busy processors: none of them may be taken for lost.
 .PHONY: long-job long-job-built
@@ -452,6 +464,7 @@ help:
 	@echo 'make            programs and libraries into $(B)/'
 	@echo 'make unit       unit tests only            make bench     figures as JSON lines'
 	@echo 'make bench-e2e  one of them (BENCH_JOBS=, BENCH_RUNS=); bench-quick: small and judged'
+	@echo 'make attack     what strangers and holders of a key may try; a table of what became of it'
 	@echo 'make long-job   SECONDS_LONG=600: no live job is rescued while all processors are busy'
 	@echo 'make asan       tests under address and undefined behaviour sanitizers'
 	@echo 'make tsan       core and base under the thread sanitizer'

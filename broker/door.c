@@ -62,7 +62,7 @@ mr_door_open(struct mr_broker *broker, void *context)
     broker->door = door;
     if (!door)
         return MR_NO_MEMORY;
-    door->oldest = door->newest = MR_NO_FD;
+    door->oldest = door->newest = door->hoarder = MR_NO_FD;
     door->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     door->peers_max = descriptors_max();
     door->peers = calloc(door->peers_max, sizeof *door->peers);
@@ -364,19 +364,21 @@ is_claimed(const struct mr_broker *broker, enum mr_side side, struct mr_span rou
 }
 
 void
-mr_door_heard(struct mr_broker *broker, enum mr_side side, int fd, struct mr_span routing)
+mr_door_heard(struct mr_broker *broker, enum mr_side side, int fd, struct mr_span routing,
+    size_t bytes)
 {
     struct mr_door *door = broker->door;
 
     if (fd < 0 || (uint32_t)fd >= door->peers_max)
         return;
-    door->peers[fd].heard++;
+    door->peers[fd].heard += bytes;
     if (door->peers[fd].state == MR_DOOR_KNOWN)
         return;
     /* That it was accepted was told before, but perhaps not read. */
     mr_door_look(broker);
     if (door->peers[fd].state != MR_DOOR_STRANGER)
         return;
+    door->peers[fd].heard = bytes;
     unlist(door, (uint32_t)fd);
     if (is_claimed(broker, side, routing) && mr_door_show_out(door, (uint32_t)fd))
         door->counters.claimed_out++;

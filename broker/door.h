@@ -46,9 +46,10 @@ void mr_door_close(struct mr_broker *broker);
 /* Once a turn, when there may be news. */
 void mr_door_look(struct mr_broker *broker);
 
-/* A message came through this descriptor (ZMQ_SRCFD; -1: that is not known). */
-void mr_door_heard(
-    struct mr_broker *broker, enum mr_side side, int fd, struct mr_span routing);
+/* A message of so many bytes, as they came, through this descriptor (ZMQ_SRCFD; -1: that is
+ * not known). */
+void mr_door_heard(struct mr_broker *broker, enum mr_side side, int fd,
+    struct mr_span routing, size_t bytes);
 
 /* Once a turn, after messages were taken in; is_drained: all that there were. When to call again,
  * at the latest. */

@@ -10,18 +10,18 @@ enum mr_door_state { MR_DOOR_NOBODY, MR_DOOR_STRANGER, MR_DOOR_KNOWN };
 
 /* A connection; its number is its file descriptor. */
 struct mr_door_peer {
-    uint64_t cookie;       /* the kernel's name of it: numbers are used again */
-    uint64_t heard;        /* messages */
-    uint64_t heard_before; /* ... when we last asked */
-    uint64_t taken;        /* bytes that libzmq had taken from it by then */
-    uint64_t bytes_open;   /* ... and since */
-    uint32_t segments, segments_open; /* likewise */
-    int64_t since_us;                 /* a stranger: accepted */
-    int64_t suspect_us;               /* 0: it is not */
-    uint32_t older, newer;            /* strangers */
-    uint8_t state;                    /* enum mr_door_state */
-    bool is_leaving;                  /* a stranger that was shown out */
-    bool is_shut;                     /* shown out by door_watch.c */
+    uint64_t cookie;        /* the kernel's name of it: numbers are used again */
+    uint64_t heard;         /* bytes of messages */
+    uint64_t taken;         /* bytes that libzmq had taken when we asked last */
+    uint64_t bytes_open;    /* of them, of a message whose end has not come */
+    uint32_t segments;      /* that had come by then */
+    uint32_t segments_open; /* of them, about so many with bytes_open */
+    int64_t since_us;       /* a stranger: accepted */
+    int64_t suspect_us;     /* 0: it is not */
+    uint32_t older, newer;  /* strangers */
+    uint8_t state;          /* enum mr_door_state */
+    bool is_leaving;        /* a stranger that was shown out */
+    bool is_shut;           /* shown out by door_watch.c */
     uint8_t side;
 };
 
@@ -36,6 +36,7 @@ struct mr_door {
     int64_t look_us;               /* at our memory */
     uint64_t resident;             /* when we last asked them all, or less */
     bool has_suspects;
+    uint32_t hoarder; /* has the largest of too many unfinished messages */
     int statm;
     struct mr_door_counters counters;
 };

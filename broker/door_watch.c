@@ -12,8 +12,6 @@
 #define LOOK_US 100000
 #define LOOK_AGAIN_US 10000     /* at those that are suspected */
 #define GROWTH_BYTES (8u << 20) /* of our memory: no reason to ask so many connections */
-#define HOARD_BYTES                                                                      \
-    (512u << 20) /* that they may have in unfinished messages, all together */
 /* A message in frames, encrypted: 42 bytes more for each 2048; and what a login takes. */
 #define ENDLESS_BYTES (MR_MESSAGE_BYTES_MAX + MR_MESSAGE_BYTES_MAX / 32 + (64u << 10))
 /* libzmq keeps the whole buffer of 8 KiB, and a table for it, because of one small frame in it: so
@@ -39,27 +37,30 @@ resident_bytes(const struct mr_door *door)
                : 0;
 }
 
-/* What came through a connection since its last message; that it has come whole is not held
- * against it. False: we do not know, it is not TCP. */
+/* What came through a connection and belongs to no message that we have. False: we do not know,
+ * it is not TCP. */
 static bool
 ask(struct mr_door_peer *peer, uint32_t fd)
 {
     struct tcp_info info = {0};
     socklen_t n = sizeof info;
     int unread = 0;
-    uint64_t taken;
+    uint64_t taken, more;
+    uint32_t segments;
 
     if (getsockopt((int)fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0 ||
         ioctl((int)fd, FIONREAD, &unread) != 0)
         return false;
     taken = (uint64_t)info.tcpi_bytes_received - (uint64_t)unread;
-    if (peer->heard != peer->heard_before || taken < peer->taken) {
-        peer->heard_before = peer->heard;
-        peer->taken = taken;
-        peer->segments = info.tcpi_data_segs_in;
-    }
-    peer->bytes_open = taken - peer->taken;
-    peer->segments_open = info.tcpi_data_segs_in - peer->segments;
+    more = taken - peer->taken;
+    segments = info.tcpi_data_segs_in - peer->segments;
+    peer->bytes_open = taken > peer->heard ? taken - peer->heard : 0;
+    if (peer->bytes_open >= more)
+        peer->segments_open += segments;
+    else
+        peer->segments_open = (uint32_t)(segments * peer->bytes_open / more);
+    peer->taken = taken;
+    peer->segments += segments;
     return true;
 }
 
@@ -89,9 +90,9 @@ judge(struct mr_broker *broker, uint32_t fd, bool is_drained)
     peer->is_shut = true;
     door->counters.endless_out++;
     mr_log(MR_LOG_WARN, "endless-message",
-        "side=%s bytes=%llu why=\"a connection sent more than a message may have, "
-        "without an "
-        "end: it was closed\"",
+        "side=%s bytes=%llu why=\"a connection that sent so much of a message without "
+        "its "
+        "end was closed: no message may have more, or there were too many\"",
         peer->side == MR_FRONT ? "front" : "back", (unsigned long long)peer->bytes_open);
 }
 
@@ -99,8 +100,8 @@ static void
 ask_all(struct mr_broker *broker, bool is_drained)
 {
     struct mr_door *door = broker->door;
-    uint64_t cost, sum = 0, most = 0;
-    uint32_t hoarder = 0;
+    uint64_t sum = 0, most = 0;
+    uint32_t hoarder = MR_NO_FD;
 
     door->has_suspects = false;
     for (uint32_t fd = 0; fd < door->peers_end; fd++) {
@@ -108,19 +109,22 @@ ask_all(struct mr_broker *broker, bool is_drained)
 
         if (peer->state == MR_DOOR_NOBODY || peer->is_shut || !ask(peer, fd))
             continue;
-        cost = cost_of(peer);
-        sum += cost;
+        sum += cost_of(peer);
         if (peer->bytes_open > ENDLESS_BYTES || peer->segments_open > ENDLESS_SEGMENTS) {
             judge(broker, fd, is_drained);
-        } else if (cost > most) {
-            hoarder = fd;
-            most = cost;
-        } else {
+            continue;
+        }
+        if (fd != door->hoarder)
             peer->suspect_us = 0;
+        if (cost_of(peer) > most) {
+            hoarder = fd;
+            most = cost_of(peer);
         }
     }
-    if (sum > HOARD_BYTES && most)
-        judge(broker, hoarder, is_drained);
+    door->hoarder =
+        sum > (uint64_t)broker->settings->unfinished_mib_max << 20 ? hoarder : MR_NO_FD;
+    if (door->hoarder != MR_NO_FD)
+        judge(broker, door->hoarder, is_drained);
 }
 
 static void

@@ -56,13 +56,22 @@ user_of(zmq_msg_t *body)
     return mr_span_str(zmq_msg_gets(body, "User-Id"));
 }
 
+/* What a frame was on its way: encrypted it has 33 bytes more; then a header. */
+static size_t
+wire_bytes(zmq_msg_t *frame, bool is_encrypted)
+{
+    size_t n = zmq_msg_size(frame) + (is_encrypted ? 33 : 0);
+
+    return n + (n > UINT8_MAX ? 9 : 2);
+}
+
 /* The first of several frames is in `frame`. */
 static size_t
 join_frames(
     struct mr_broker *broker, enum mr_side side, zmq_msg_t *routing, zmq_msg_t *frame)
 {
-    size_t joined = 0, n = 0;
-    bool is_last, fits = true;
+    size_t joined = 0, n = 0, wire_n = 0;
+    bool is_last, fits = true, is_encrypted = user_of(frame).n == MR_CURVE_TEXT;
 
     do {
         size_t frame_n = zmq_msg_size(frame);
@@ -74,7 +83,9 @@ join_frames(
             joined += frame_n;
         }
         n += frame_n;
+        wire_n += wire_bytes(frame, is_encrypted);
     } while (!is_last && receive(frame, broker->sockets[side]));
+    mr_door_heard(broker, side, zmq_msg_get(frame, ZMQ_SRCFD), bytes_of(routing), wire_n);
     (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
     if (fits)
         mr_talk_message(broker, side, bytes_of(routing), user_of(frame),
@@ -95,9 +106,10 @@ take_body(
 
     if (!zmq_msg_more(routing) || !receive(body, socket))
         return 0;
-    n = zmq_msg_size(body);
-    mr_door_heard(broker, side, zmq_msg_get(body, ZMQ_SRCFD), bytes_of(routing));
     if (!zmq_msg_more(body)) {
+        n = zmq_msg_size(body);
+        mr_door_heard(broker, side, zmq_msg_get(body, ZMQ_SRCFD), bytes_of(routing),
+            wire_bytes(body, user_of(body).n == MR_CURVE_TEXT));
         (void)mr_meter_to(&broker->meter, MR_METER_DECODE);
         mr_talk_message(broker, side, bytes_of(routing), user_of(body), bytes_of(body));
         (void)mr_meter_to(&broker->meter, MR_METER_RECEIVE);
