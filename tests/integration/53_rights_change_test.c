@@ -33,9 +33,9 @@ START_TEST(a_worker_that_offers_what_it_may_not_run_is_sent_away)
     struct rig_peer worker;
     struct mr_error error;
 
+    put_grant("work", "run", false, NULL, "ride.*");
     sql("select millrace.principal_grant_drop('work', 'worker', 'open*', null)", NULL,
         NULL, NULL);
-    put_grant("work", "run", false, NULL, "ride.*");
     connect_as(&worker, *key_of("work"), rig.back);
     do
         say_hello(&worker, MR_ROLE_WORKER, "pay.charge");
