@@ -129,7 +129,7 @@ flag_name(const char *word, char out[64])
 static enum mr_status
 unknown_flag(const struct parsing *p, const char *name)
 {
-    const char *names[MR_CLI_OPTIONS_MAX + 8];
+    const char *names[MR_CLI_OPTIONS_MAX + sizeof rows / sizeof *rows + 1];
     const struct mr_cli_option *option =
         p->cli->command ? p->cli->command->options : NULL;
     char flag[80];

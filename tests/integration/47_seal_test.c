@@ -166,7 +166,7 @@ submit_pairs(void)
     for (int i = 0; i < 2 * CHANGES; i++) {
         struct millrace_pack args = marker_args(i % 2 ? "second" : "first");
         struct millrace_job job;
-        char lane[8];
+        char lane[16];
 
         (void)snprintf(lane, sizeof lane, "%d", i / 2);
         millrace_job_init(&job, "seal.see");

@@ -165,7 +165,7 @@ START_TEST(a_queue_with_the_number_of_another_is_not_taken_for_it)
 {
     struct rig rig;
     struct mr_uuid id;
-    char name[16];
+    char name[24];
 
     begin(&rig);
     join(&rig, 2, NIGHT, 100);

@@ -299,7 +299,7 @@ END_TEST
 /* Successes are acknowledged at once: what ends meanwhile travels together. */
 START_TEST(reports_gather_while_the_last_ones_are_under_way)
 {
-    uint64_t corr;
+    uint64_t corr = 0;
 
     conf.results_max = 1000;
     make_session();
