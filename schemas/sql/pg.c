@@ -173,7 +173,19 @@ static const struct {
         "Put a password into the connection string, PGPASSFILE or PGPASSWORD."},
     {"authentication failed", MR_DENIED, "Check user and pg_hba.conf of the server."},
     {"no pg_hba.conf entry", MR_DENIED,
-        "Let this user and host in: pg_hba.conf of the server."},
+        "Let this user and host in: pg_hba.conf of the server. If it asks for TLS, say "
+        "sslmode=verify-full."},
+    {"certificate verify failed", MR_DENIED,
+        "Name the authority that signed the server's certificate in sslrootcert, or find "
+        "out who answers there."},
+    {"does not match host name", MR_DENIED,
+        "Use the name that is in the server's certificate as host, or find out who "
+        "answers there."},
+    {"does not support SSL", MR_DENIED,
+        "Switch ssl on in the server: sslmode asks for it."},
+    {"channel binding", MR_DENIED,
+        "The server does not prove that it knows the password: let it use scram-sha-256, "
+        "or find out who answers there."},
     {"permission denied", MR_DENIED, "Give the user the right to connect."},
     {"is not permitted to log in", MR_DENIED, "Use a role with the LOGIN attribute."},
     {"root certificate", MR_DENIED, "Check sslmode and sslrootcert."},
