@@ -79,6 +79,7 @@ static const struct number of_door[] = {
     DOOR(crowded_out),
     DOOR(silent_out),
     DOOR(claimed_out),
+    DOOR(mute_logins),
     DOOR(endless_out),
 };
 static const struct number of_loop[] = {

@@ -20,7 +20,8 @@
 #define EARLIER_MAX 64 /* connections before we were told of them */
 #define PEERS_MAX (1u << 17)
 #define EVENTS                                                                           \
-    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+    (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |       \
+        ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 
 static const char *const names[2] = {[MR_FRONT] = "front", [MR_BACK] = "back"};
 
@@ -299,6 +300,10 @@ on_event(struct mr_broker *broker, enum mr_side side, uint16_t event, int value)
         door->is_failing[side] = true; /* its DISCONNECTED, with the number, is next */
         return;
     }
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+        door->counters.mute_logins++;
+        return;
+    }
     if (value < 0)
         return;
     if ((uint32_t)value >= door->peers_max) {
@@ -379,6 +384,7 @@ mr_door_heard(struct mr_broker *broker, enum mr_side side, int fd, struct mr_spa
     if (door->peers[fd].state != MR_DOOR_STRANGER)
         return;
     door->peers[fd].heard = bytes;
+    door->counters.mute_logins -= door->counters.mute_logins > 0;
     unlist(door, (uint32_t)fd);
     if (is_claimed(broker, side, routing) && mr_door_show_out(door, (uint32_t)fd))
         door->counters.claimed_out++;

@@ -13,6 +13,9 @@
  * - libzmq numbers peers that set no routing id: five bytes, a zero and a count. It ends the process
  *   when a number is taken that it is about to give. So who claims one is shown out with its
  *   first message; the count begins at random, where only we know.
+ * - libzmq ignores who logs in under the routing id of another that is connected, and keeps 10 to
+ *   18 KB for it as long as the socket is there. It does not tell which those are; when there
+ *   were mute_logins_max of which we heard nothing, the broker ends, to be started again.
  * - A lost connection makes us look at once which worker it was.
  *
  * Shown out is who finds the connection closed; it may come again. The loop's thread.
@@ -35,6 +38,7 @@ struct mr_door_counters {
     uint64_t crowded_out;      /* shown out: too many strangers at once */
     uint64_t silent_out;       /* shown out: nothing said within MR_SILENT_MS */
     uint64_t claimed_out;      /* shown out: took a routing id that is libzmq's to give */
+    uint64_t mute_logins;      /* of which no message has come, and perhaps never will */
     uint64_t endless_out;      /* shown out: a message without an end */
 };
 

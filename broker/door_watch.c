@@ -147,6 +147,22 @@ watch_memory(struct mr_broker *broker, bool is_drained)
         door->look_us = broker->now.mono_us + LOOK_AGAIN_US;
 }
 
+static void
+watch_mute(struct mr_broker *broker)
+{
+    uint64_t mute = broker->door->counters.mute_logins;
+
+    if (mute <= (uint64_t)broker->settings->mute_logins_max || broker->fatal.status)
+        return;
+    (void)mr_err_setf(&broker->fatal, MR_NO_MEMORY,
+        "The broker ends, to be started again.",
+        "Start it again, and find out whose key it is: `ss -tn` shows where they come "
+        "from.",
+        "%llu connections logged in and never said a word; libzmq may keep memory for "
+        "each.",
+        (unsigned long long)mute);
+}
+
 int64_t
 mr_door_watch(struct mr_broker *broker, bool is_drained)
 {
@@ -156,6 +172,7 @@ mr_door_watch(struct mr_broker *broker, bool is_drained)
     if (door->counters.connections == 0)
         return INT64_MAX;
     watch_memory(broker, is_drained);
+    watch_mute(broker);
     next_us = mr_door_end_silence(broker, is_drained);
     return next_us < door->look_us ? next_us : door->look_us;
 }

@@ -68,6 +68,8 @@ const struct mr_conf_row mr_settings_rows[] = {
         "payloads that wait for their commit"),
     NUMBER("unfinished_mib_max", unfinished_mib_max, "512", 16, 1048576,
         "memory for messages that have not come whole; above it the largest is refused"),
+    NUMBER("mute_logins_max", mute_logins_max, "65536", 100, 16000000,
+        "logins without a word; then the broker ends, to be started again"),
     NUMBER("workers_max", workers_max, "1024", 1, 65536, "connected workers"),
     NUMBER("clients_max", clients_max, "4096", 1, 65536, "connected front ends"),
     NUMBER("queues_max", queues_max, "256", 1, 16384, "queues"),

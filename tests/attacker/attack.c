@@ -366,6 +366,12 @@ START_TEST(on_ids)
 }
 END_TEST
 
+START_TEST(the_mute)
+{
+    attack_of_the_mute();
+}
+END_TEST
+
 static int
 count_of(const struct attack *attacks)
 {
@@ -388,6 +394,9 @@ main(void)
     tcase_add_loop_test(tcase, strangers, 0, count_of(attacks_of_strangers));
     tcase_add_loop_test(tcase, insiders, 0, count_of(attacks_of_insiders));
     tcase_add_loop_test(tcase, on_ids, 0, count_of(attacks_on_ids));
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("mute");
+    tcase_add_test(tcase, the_mute);
     suite_add_tcase(suite, tcase);
     return pg_fixture_run(suite, NULL);
 }

@@ -44,6 +44,9 @@ int attack_descriptors(void);
 /* As `stats` has it now. */
 int64_t attack_stat(const char *name);
 
+/* Against a broker of its own. */
+void attack_of_the_mute(void);
+
 extern const struct attack attacks_of_strangers[], attacks_of_insiders[],
     attacks_on_ids[];
 

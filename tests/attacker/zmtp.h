@@ -44,6 +44,8 @@ struct zmtp {
 
 /* Connected, nothing said. `keys` outlives it; NULL: NULL mechanism. */
 void zmtp_open(struct zmtp *z, const char *endpoint, const struct zmtp_keys *keys);
+/* False: nobody listens there (any more); to be closed all the same. */
+bool zmtp_try_to_open(struct zmtp *z, const char *endpoint, const struct zmtp_keys *keys);
 void zmtp_close(struct zmtp *z);
 /* A socket that is connected, or -1: for those of whom there are many. */
 int zmtp_connect(const char *endpoint);
