@@ -188,6 +188,7 @@ int mr_cmd_audit(struct mr_cli *cli);
 int mr_cmd_config(struct mr_cli *cli);
 int mr_cmd_dev(struct mr_cli *cli);
 int mr_cmd_key(struct mr_cli *cli);
+int mr_cmd_invite(struct mr_cli *cli);
 int mr_cmd_about_version(struct mr_cli *cli);
 int mr_cmd_about_help(struct mr_cli *cli);
 int mr_cmd_about_completion(struct mr_cli *cli);

@@ -119,6 +119,13 @@ static const struct mr_cli_option key_options[] = {
     {NULL, NULL, NULL},
 };
 
+static const struct mr_cli_option invite_options[] = {
+    {"at", "URL", "where the broker is, as seen from there: tcp://HOST:PORT"},
+    {"role", "ROLE",
+        "what they may do (default: worker); see \"millrace help principal\""},
+    {NULL, NULL, NULL},
+};
+
 static const struct mr_cli_option dev_options[] = {
     {"data", "DIR", "folder of the data (default: .millrace)"},
     {"workers", "N", "worker processes (default: 1)"},
@@ -186,6 +193,11 @@ const struct mr_cli_command mr_cli_commands[] = {
     {"key", "new NAME | show FILE",
         "A key that says who somebody is: make one, or print the public half of one.",
         "millrace key new worker2", key_options, 2, 2, mr_cmd_key},
+    {"invite", "NAME",
+        "Register a worker or client on another host, and write all that it needs into "
+        "NAME.join.",
+        "millrace invite worker2 --at tcp://10.0.0.1:7655", invite_options, 1, 1,
+        mr_cmd_invite},
     {"seal", "new|add|rotate|drop|show FILE",
         "A keyring that seals payloads: made, a key added, the newest put first, one "
         "dropped.",

@@ -97,6 +97,25 @@ is_name(const char *name)
     return true;
 }
 
+enum mr_status
+mr_curve_check_name(const char *name, struct mr_err *err)
+{
+    if (is_name(name))
+        return MR_OK;
+    return mr_err_setf(err, MR_BAD_ARGUMENT, cannot_write,
+        "Use 1 to 64 letters, digits, `.`, `_` and `-`, a letter or digit first.",
+        "\"%.80s\" cannot be the name of a key.", name);
+}
+
+enum mr_status
+mr_curve_print(const struct mr_curve *curve, FILE *out)
+{
+    int n = fprintf(out, "\n[key]\npublic-key = \"%s\"\nsecret-key = \"%s\"\n",
+        curve->public_key, curve->secret_key);
+
+    return n > 0 ? MR_OK : MR_DENIED;
+}
+
 static enum mr_status
 write_failed(const char *path, struct mr_err *err)
 {
@@ -161,10 +180,8 @@ mr_curve_write(
 {
     char key_path[PATH_MAX], pub_path[PATH_MAX];
 
-    if (!is_name(name))
-        return mr_err_setf(err, MR_BAD_ARGUMENT, cannot_write,
-            "Use 1 to 64 letters, digits, `.`, `_` and `-`, a letter or digit first.",
-            "\"%.80s\" cannot be the name of a key.", name);
+    if (mr_curve_check_name(name, err))
+        return MR_BAD_ARGUMENT;
     if (snprintf(key_path, sizeof key_path, "%s/%s.key", dir, name) >= PATH_MAX ||
         snprintf(pub_path, sizeof pub_path, "%s/%s.pub", dir, name) >= PATH_MAX)
         return mr_err_set(err, MR_BAD_ARGUMENT, cannot_write,
@@ -240,11 +257,15 @@ parse(struct file *file, const char *path, struct mr_err *err)
     char *rest = file->text;
     char *line;
     int number = 0;
+    bool is_ours = true; /* outside the sections of a settings file */
 
     while ((line = strsep(&rest, "\n"))) {
         number++;
         line += strspn(line, " \t\r");
-        if (!*line || *line == '#' || take_value(line, "public-key", file->public_key) ||
+        if (*line == '[')
+            is_ours = strncmp(line, "[key]", strlen("[key]")) == 0;
+        if (!*line || *line == '#' || *line == '[' || !is_ours ||
+            take_value(line, "public-key", file->public_key) ||
             take_value(line, "secret-key", file->secret_key))
             continue;
         return mr_err_setf(err, MR_BAD_SETTING, cannot_read,

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "schemas/base/status.h"
 
@@ -40,7 +41,14 @@ const char *mr_curve_public(const struct mr_curve *curve);
 enum mr_status mr_curve_write(const struct mr_curve *curve, const char *dir,
     const char *name, struct mr_err *err) MR_MUST_CHECK;
 
-/* A NAME.key. MR_NOT_FOUND; MR_DENIED: group or others may read it (in the folder of
+/* What stands in a key file, as the section [key] that ends a settings file: such a file, mode 0600, is
+ * a key file, too. MR_DENIED: it could not be written. */
+enum mr_status mr_curve_print(const struct mr_curve *curve, FILE *out) MR_MUST_CHECK;
+
+/* Can it be the name of a key? MR_BAD_ARGUMENT. */
+enum mr_status mr_curve_check_name(const char *name, struct mr_err *err) MR_MUST_CHECK;
+
+/* A NAME.key, or a file with a section [key]. MR_NOT_FOUND; MR_DENIED: group or others may read it (in the folder of
  * systemd's credentials others only: there the group's bits are those of a list of rights), or
  * we may not; MR_BAD_SETTING: it is no key file. */
 enum mr_status mr_curve_read(
