@@ -205,6 +205,24 @@ START_TEST(jobs_go_through)
 }
 END_TEST
 
+/* A front end that was written from the protocol's page. */
+START_TEST(in_another_language)
+{
+    const char *python = getenv("PYTHON");
+    const char *argv[] = {python ? python : "python3", "tests/integration/client.py",
+        rig.front, "test.noop", "test.fail", "--key-file", path_of("me", "key"),
+        "--server-key", path_of("broker", "pub"), NULL};
+    const char *strange[] = {argv[0], argv[1], rig.front, "--timeout", "2", "--key-file",
+        path_of("stranger", "key"), "--server-key", argv[8], NULL};
+
+    start_broker();
+    start_worker();
+    ck_assert_msg(rig_run(&rig, argv, text, sizeof text) == 0, "%s", text);
+    ck_assert_int_eq(rig_run(&rig, strange, text, sizeof text), 2);
+    ck_assert_ptr_null(strstr(text, "welcome"));
+}
+END_TEST
+
 /* A broker that comes back has not read yet whom it knows: that is no refusal. */
 START_TEST(a_broker_that_comes_back_is_found)
 {
@@ -436,6 +454,7 @@ main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, jobs_go_through);
+    tcase_add_test(tcase, in_another_language);
     tcase_add_test(tcase, a_broker_that_comes_back_is_found);
     tcase_add_test(tcase, strangers_are_refused_each_in_his_way);
     tcase_add_test(tcase, a_worker_with_a_strange_key_waits_until_it_is_known);

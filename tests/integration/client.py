@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A front end written from schemas/wire/README.md only: python3-zmq and python3-msgpack.
 
-    client.py ENDPOINT [KIND [FAILING_KIND]] [--timeout SECONDS]
+    client.py ENDPOINT [KIND [FAILING_KIND]] [--timeout SECONDS] [--key-file FILE --server-key FILE]
 
 Submits one job of each kind, waits for the ACK and for both ends, asks again as somebody who
 missed everything, and prints what it hears as JSON lines. Exit code 0: all was as the page
@@ -10,6 +10,7 @@ says; 1: it was not; 2: no answer in time.
 import argparse
 import json
 import os
+import re
 import sys
 import time
 import uuid
@@ -44,10 +45,22 @@ def expect(condition, what):
         sys.exit(1)
 
 
+def keys_of(path):
+    """Lines NAME = "40 characters" of a key file."""
+    with open(path, encoding="ascii") as file:
+        return dict(re.findall(r'^\s*([a-z-]+)\s*=\s*"([^"]{40})"\s*$', file.read(), re.M))
+
+
 class Client:
-    def __init__(self, endpoint, timeout):
+    def __init__(self, endpoint, timeout, key_file=None, server_key=None):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.SNDTIMEO, int(timeout * 1000))
+        if key_file:
+            own = keys_of(key_file)
+            self.socket.curve_publickey = own["public-key"].encode()
+            self.socket.curve_secretkey = own["secret-key"].encode()
+            self.socket.curve_serverkey = keys_of(server_key)["public-key"].encode()
         self.socket.connect(endpoint)
         self.deadline = time.monotonic() + timeout
         self.corr = 0
@@ -56,7 +69,11 @@ class Client:
 
     def send(self, verb, *fields):
         self.corr += 1
-        self.socket.send(msgpack.packb([verb, self.corr, *fields]))
+        try:
+            self.socket.send(msgpack.packb([verb, self.corr, *fields]))
+        except zmq.Again:  # a broker that does not let us in
+            tell("timeout")
+            sys.exit(2)
         return self.corr
 
     def read(self):
@@ -131,5 +148,8 @@ if __name__ == "__main__":
     parser.add_argument("kind", nargs="?", default="test.noop")
     parser.add_argument("failing_kind", nargs="?", default="test.fail")
     parser.add_argument("--timeout", type=float, default=30)
+    parser.add_argument("--key-file")
+    parser.add_argument("--server-key")
     given = parser.parse_args()
-    run(Client(given.endpoint, given.timeout), given.kind, given.failing_kind)
+    run(Client(given.endpoint, given.timeout, given.key_file, given.server_key), given.kind,
+        given.failing_kind)
