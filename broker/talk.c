@@ -1,5 +1,6 @@
 #include "broker/talk.h"
 
+#include "broker/audit.h"
 #include "broker/call.h"
 #include "broker/guard.h"
 #include "broker/socket.h"
@@ -147,11 +148,26 @@ static const struct {
     [MR_BEAT] = {ON_BACK, mr_back_on_beat},
 };
 
+/* Of an honest worker that was late, or made up: from here both look the same. */
+static void
+note_stale(struct mr_broker *broker, uint32_t peer, enum mr_verb verb, uint64_t attempts)
+{
+    struct mr_audit what;
+
+    if (!mr_session_at(broker->sessions, peer))
+        return;
+    what = mr_audit_act(broker, peer, mr_verb_name(verb), MR_SPAN_NONE);
+    what.is_allowed = false;
+    what.detail = mr_span_str("attempts that this worker does not hold (any more)");
+    mr_audit_note_many(broker, &what, attempts);
+}
+
 static void
 dispatch(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
     uint32_t peer, const struct mr_msg *msg)
 {
     static const char wrong_side[] = "this verb does not belong on this endpoint";
+    uint64_t stale = mr_core_stale(broker->core);
     enum mr_status status;
 
     if (!(verbs[msg->verb].sides & 1u << side)) {
@@ -164,6 +180,8 @@ dispatch(struct mr_broker *broker, enum mr_side side, struct mr_span routing,
     }
     mr_core_heard(broker->core, broker->now, peer);
     status = verbs[msg->verb].handle(broker, peer, msg);
+    if (mr_core_stale(broker->core) != stale)
+        note_stale(broker, peer, msg->verb, mr_core_stale(broker->core) - stale);
     if (status) {
         broker->counters.malformed++;
         scold(broker, side, routing, msg->corr, status,

@@ -278,6 +278,8 @@ struct mr_core_stats {
         quarantined, over_quota;
 };
 void mr_core_stats(const struct mr_core *core, struct mr_core_stats *out);
+/* Its `stale` alone. */
+uint64_t mr_core_stale(const struct mr_core *core);
 
 struct mr_core_queue_info {
     struct mr_span name;

@@ -23,6 +23,12 @@ mr_look_stats(const struct mr_core *core, struct mr_core_stats *out)
     out->lanes = core->lanes.used;
 }
 
+uint64_t
+mr_core_stale(const struct mr_core *core)
+{
+    return core->stats.stale;
+}
+
 bool
 mr_look_next_queue(
     const struct mr_core *core, uint32_t *cursor, struct mr_core_queue_info *out)

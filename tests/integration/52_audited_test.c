@@ -290,6 +290,33 @@ START_TEST(entries_wait_for_the_database)
 }
 END_TEST
 
+/* A worker reports on attempts that nobody gave it. */
+START_TEST(what_is_made_up_is_an_entry)
+{
+    struct rig_peer peer;
+
+    rig_peer_open(&peer, rig.back);
+    rig_peer_hello(&peer, MR_ROLE_WORKER, "test.noop");
+    for (int i = 0; i < 3; i++) {
+        struct mr_done done = {.id = mr_uuid_new(mr_clock_now().wall_us),
+            .attempt = 1,
+            .report = MR_DID_SUCCEED};
+        size_t mark = mr_put_dones_open(&peer.wr, 5, 0);
+
+        mr_put_done(&peer.wr, &done);
+        mr_put_dones_close(&peer.wr, mark, 1);
+        rig_peer_send(&peer);
+        rig_peer_expect(&peer, MR_ACK);
+    }
+    rig_wait_int(&rig,
+        "select coalesce(sum(count), 0) from millrace.audit where decision = 'refused' "
+        "and action = 'DONE' and source = 'back' and principal = 'local'",
+        3);
+    ck_assert_int_eq(rig_int(&rig, "select count(*) from millrace.result"), 0);
+    rig_peer_close(&peer);
+}
+END_TEST
+
 /* What was noted in the last second is written before it ends. */
 START_TEST(a_broker_that_ends_leaves_nothing_unsaid)
 {
@@ -333,6 +360,7 @@ main(void)
     tcase_add_test(cases, a_cancel_is_an_entry_if_it_is_somebody_elses_job);
     tcase_add_test(cases, refusals_are_counted_in_bounded_space);
     tcase_add_test(cases, refusals_of_all_kinds_are_counted_in_bounded_space);
+    tcase_add_test(cases, what_is_made_up_is_an_entry);
     tcase_add_test(cases, a_broker_that_ends_leaves_nothing_unsaid);
     tcase_add_test(cases, no_deed_without_its_entry);
     suite_add_tcase(suite, cases);
