@@ -212,6 +212,12 @@ on_workers(const struct request *request)
 }
 
 static void
+on_usage(const struct request *request)
+{
+    answer_with(request, mr_call_lists_usage);
+}
+
+static void
 on_kinds(const struct request *request)
 {
     answer_with(request, mr_call_lists_kinds);
@@ -416,6 +422,7 @@ static const struct method {
     {"stats", on_stats, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
     {"queues", on_queues, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
     {"workers", on_workers, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
+    {"usage", on_usage, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
     {"kinds", on_kinds, MR_RIGHT_FETCH, MR_SCOPE_OWN, SOMEWHERE},
     {"pause", on_pause, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
     {"resume", on_resume, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},

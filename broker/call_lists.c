@@ -335,3 +335,68 @@ mr_call_lists_kinds(const struct mr_broker *broker, struct mr_wr *wr)
     }
     mr_wr_close(wr, mark, count);
 }
+
+/* ---- what principals use ---------------------------------------------------------------------------- */
+
+/* A row takes 400 bytes at most: all that there may be fit into a message. */
+#define USAGE_MAX 8000u
+
+static void
+write_limit(struct mr_wr *wr, const char *name, uint64_t limit)
+{
+    mr_wr_cstr(wr, name);
+    if (limit)
+        mr_wr_uint(wr, limit);
+    else
+        mr_wr_nil(wr);
+}
+
+static void
+write_over(struct mr_wr *wr, const struct mr_quota_use *use)
+{
+    uint64_t bytes = use->refused[MR_QUOTA_BYTES] + use->refused[MR_QUOTA_PAYLOAD];
+
+    mr_wr_cstr(wr, "refused");
+    mr_wr_map(wr, 4);
+    mr_wr_cstr(wr, mr_quota_name(MR_QUOTA_RATE));
+    mr_wr_uint(wr, use->refused[MR_QUOTA_RATE]);
+    mr_wr_cstr(wr, mr_quota_name(MR_QUOTA_WAITING));
+    mr_wr_uint(wr, use->refused[MR_QUOTA_WAITING]);
+    mr_wr_cstr(wr, mr_quota_name(MR_QUOTA_BYTES));
+    mr_wr_uint(wr, bytes);
+    mr_wr_cstr(wr, mr_quota_name(MR_QUOTA_SESSIONS));
+    mr_wr_uint(wr, use->refused[MR_QUOTA_SESSIONS]);
+}
+
+void
+mr_call_lists_usage(const struct mr_broker *broker, struct mr_wr *wr)
+{
+    struct mr_core_owner_info info;
+    uint32_t cursor = 0, count = 0;
+    size_t mark = mr_wr_array_open(wr);
+
+    for (; count < USAGE_MAX && mr_core_next_owner(broker->core, &cursor, &info);
+         count++) {
+        uint64_t over = 0;
+
+        for (size_t i = 0; i < MR_QUOTA_LIMITS; i++)
+            over += info.use.refused[i];
+        mr_wr_map(wr, 10);
+        mr_wr_cstr(wr, "principal");
+        mr_wr_str(wr, info.name);
+        mr_wr_cstr(wr, "connections");
+        mr_wr_uint(wr, info.use.sessions);
+        mr_wr_cstr(wr, "waiting");
+        mr_wr_uint(wr, info.use.jobs);
+        mr_wr_cstr(wr, "payload_bytes");
+        mr_wr_uint(wr, info.use.payload_bytes);
+        mr_wr_cstr(wr, "over_quota");
+        mr_wr_uint(wr, over);
+        write_over(wr, &info.use);
+        write_limit(wr, "jobs_per_s", info.quota.jobs_per_s);
+        write_limit(wr, "waiting_max", info.quota.waiting_max);
+        write_limit(wr, "payload_bytes_max", info.quota.payload_bytes_max);
+        write_limit(wr, "connections_max", info.quota.connections_max);
+    }
+    mr_wr_close(wr, mark, count);
+}

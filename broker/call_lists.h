@@ -10,6 +10,7 @@
 void mr_call_lists_stats(const struct mr_broker *broker, struct mr_wr *wr);
 void mr_call_lists_queues(const struct mr_broker *broker, struct mr_wr *wr);
 void mr_call_lists_workers(const struct mr_broker *broker, struct mr_wr *wr);
+void mr_call_lists_usage(const struct mr_broker *broker, struct mr_wr *wr);
 void mr_call_lists_kinds(const struct mr_broker *broker, struct mr_wr *wr);
 
 #endif

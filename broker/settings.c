@@ -75,6 +75,8 @@ const struct mr_conf_row mr_settings_rows[] = {
     NUMBER("queues_max", queues_max, "256", 1, 16384, "queues"),
     NUMBER("kinds_max", kinds_max, "512", 1, 16384, "kinds"),
     NUMBER("lanes_max", lanes_max, "262144", 1, 16000000, "lanes with jobs in them"),
+    NUMBER("principals_max", principals_max, "4096", 1, 16383,
+        "principals with jobs or connections"),
     NUMBER("watches_max", watches_max, "262144", 1, 16000000,
         "jobs that front ends wait for"),
     NUMBER("heartbeat_ms", heartbeat_ms, "1000", 50, 60000,
@@ -224,6 +226,7 @@ mr_settings_core(const struct mr_settings *s, struct mr_core_conf *out)
     out->workers_max = (uint32_t)s->workers_max;
     out->clients_max = (uint32_t)s->clients_max;
     out->queues_max = (uint32_t)s->queues_max;
+    out->owners_max = (uint32_t)s->principals_max;
     out->kinds_max = (uint32_t)s->kinds_max;
     out->lanes_max = (uint32_t)s->lanes_max;
     out->watches_max = (uint32_t)s->watches_max;

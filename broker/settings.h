@@ -26,7 +26,8 @@ struct mr_settings {
     int64_t window_jobs;
     int64_t jobs_max, payload_mib_max, storing_max, storing_mib_max, unfinished_mib_max;
     int64_t mute_logins_max;
-    int64_t workers_max, clients_max, queues_max, kinds_max, lanes_max, watches_max;
+    int64_t workers_max, clients_max, queues_max, principals_max, kinds_max, lanes_max,
+        watches_max;
     int64_t heartbeat_ms, grace_ms, age_ms, busy_retry_ms;
     int64_t attempts_max, timeout_ms, backoff_base_ms, backoff_cap_ms,
         backoff_factor_percent, backoff_jitter_percent;

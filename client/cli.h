@@ -173,6 +173,7 @@ int mr_cmd_jobs(struct mr_cli *cli);
 int mr_cmd_dead(struct mr_cli *cli);
 int mr_cmd_redrive(struct mr_cli *cli);
 int mr_cmd_list_queues(struct mr_cli *cli);
+int mr_cmd_list_usage(struct mr_cli *cli);
 int mr_cmd_list_workers(struct mr_cli *cli);
 int mr_cmd_list_kinds(struct mr_cli *cli);
 int mr_cmd_list_stats(struct mr_cli *cli);

@@ -174,6 +174,8 @@ const struct mr_cli_command mr_cli_commands[] = {
         mr_cmd_list_workers},
     {"kinds", "", "List kinds of jobs that workers offer.", "millrace kinds", NULL, 0, 0,
         mr_cmd_list_kinds},
+    {"usage", "", "What each principal uses, and its quotas.", "millrace usage", NULL, 0,
+        0, mr_cmd_list_usage},
     {"stats", "", "Counters of the broker.", "millrace stats -o json", NULL, 0, 0,
         mr_cmd_list_stats},
     {"pause", "QUEUE", "Start no more jobs of a queue; running ones end.",

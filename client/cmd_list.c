@@ -30,6 +30,16 @@ mr_cmd_list_workers(struct mr_cli *cli)
 }
 
 int
+mr_cmd_list_usage(struct mr_cli *cli)
+{
+    static const char *const columns[] = {"principal", "connections", "waiting",
+        "payload_bytes", "over_quota", "jobs_per_s", "waiting_max", "payload_bytes_max",
+        "connections_max", NULL};
+
+    return list(cli, "usage", columns);
+}
+
+int
 mr_cmd_list_kinds(struct mr_cli *cli)
 {
     static const char *const columns[] = {"name", "workers", "ready", "running", NULL};

@@ -177,20 +177,28 @@ conclude(struct mr_core *core, uint32_t slot, const struct mr_event *event)
     drop(core, slot);
 }
 
-void
-mr_watch_close(struct mr_core *core, const struct mr_event *event, uint32_t owner)
+static void
+conclude_all(struct mr_core *core, const struct mr_event *event, uint32_t owner,
+    bool only_who_asked)
 {
     struct mr_event unknown = {.id = event->id, .type = MR_EVENT_NO_JOB};
     uint32_t slot, next;
 
-    if (event->type == MR_EVENT_FINISHED)
-        mr_recover_note_end(core, event->id);
     for (slot = mr_ids_find(&core->watch_ids, &event->id); slot; slot = next) {
         const struct mr_watcher *watcher = watcher_at(core, slot);
 
         next = watcher->next;
-        conclude(core, slot, may_see(core, watcher, owner) ? event : &unknown);
+        if (watcher->is_asked || !only_who_asked)
+            conclude(core, slot, may_see(core, watcher, owner) ? event : &unknown);
     }
+}
+
+void
+mr_watch_close(struct mr_core *core, const struct mr_event *event, uint32_t owner)
+{
+    if (event->type == MR_EVENT_FINISHED)
+        mr_recover_note_end(core, event->id);
+    conclude_all(core, event, owner, false);
 }
 
 /* It is not finished. When it is not in memory either, it belongs to another shard or has yet
@@ -250,7 +258,11 @@ take_found(struct mr_core *core, const struct mr_found *found)
         event.body = found->body;
         event.at_us = found->finished_at_us;
     }
-    mr_watch_close(core, &event, owner);
+    /* What is in memory goes on as it would if nobody else had asked. */
+    if (job && !(TO_BE_ASKED & 1u << mr_job_at(core, job)->state))
+        conclude_all(core, &event, owner, true);
+    else
+        mr_watch_close(core, &event, owner);
 }
 
 void
@@ -270,6 +282,23 @@ mr_watch_ask(struct mr_core *core, struct mr_uuid id)
     for (; slot; slot = watcher_at(core, slot)->next) {
         is_asked = is_asked || watcher_at(core, slot)->is_asked;
         watcher_at(core, slot)->is_asked = true;
+    }
+    if (!is_asked)
+        mr_say_find(core, id);
+}
+
+/* For the sake of one who may not see what is in memory: the others hear nothing of it. */
+static void
+ask_in_vain(struct mr_core *core, uint32_t peer, struct mr_uuid id)
+{
+    bool is_asked = false;
+
+    for (uint32_t slot = mr_ids_find(&core->watch_ids, &id); slot;
+         slot = watcher_at(core, slot)->next) {
+        struct mr_watcher *watcher = watcher_at(core, slot);
+
+        is_asked = is_asked || watcher->is_asked;
+        watcher->is_asked = watcher->is_asked || watcher->peer == peer;
     }
     if (!is_asked)
         mr_say_find(core, id);
@@ -302,8 +331,11 @@ mr_watch_request(
         return;
     }
     scope = mr_owner_scope(core, peer, slot, MR_RIGHT_WATCH, scope);
-    if (!slot || !mr_owner_may_see(core, peer, slot, scope) ||
-        TO_BE_ASKED & 1u << mr_job_at(core, slot)->state) {
+    if (!mr_owner_may_see(core, peer, slot, scope)) {
+        ask_in_vain(core, peer, id); /* as for an id that does not exist */
+        return;
+    }
+    if (!slot || TO_BE_ASKED & 1u << mr_job_at(core, slot)->state) {
         mr_watch_ask(core, id);
         return;
     }
@@ -328,7 +360,7 @@ mr_watch_cancel(struct mr_core *core, uint32_t peer, uint64_t corr, struct mr_uu
     }
     scope = mr_owner_scope(core, peer, slot, MR_RIGHT_CANCEL, scope);
     if (!mr_owner_may_see(core, peer, slot, scope))
-        mr_watch_ask(core, id); /* as for an id that does not exist */
+        ask_in_vain(core, peer, id);
     else if (slot && MR_MUTANT(cancel_forgotten))
         mr_say_reply(core, peer, corr, MR_OK, "cancelled");
     else if (slot)

@@ -118,8 +118,9 @@ on_store(struct sim *sim, const struct mr_action *action)
     request->op = *op;
     request->lost_us = is_lost_with_worker(op) ? sim->now.mono_us : 0;
     request->lost = sim_worker_named(op->worker);
-    request->is_forged =
-        op->type == MR_STORE_JOB && !mr_span_eq(op->job.payload, same.payload);
+    request->is_forged = op->type == MR_STORE_JOB &&
+                         !(mr_span_eq(op->job.payload, same.payload) &&
+                             mr_span_eq(op->submitted_by, sim_owner(sim, index)));
     request->op.text = request->op.worker = MR_SPAN_NONE; /* borrowed for the call only */
     request->op.submitted_by = MR_SPAN_NONE;
     request->op.job = (struct mr_job_new){.run_at_us = op->job.run_at_us};
@@ -289,7 +290,9 @@ on_event(struct sim *sim, const struct mr_action *action)
         SIM_MUST(job->is_finished && job->outcome == event->outcome);
     if (event->type == MR_EVENT_FINISHED && event->outcome == MR_SUCCEEDED)
         SIM_MUST(mr_span_eq(event->body, sim_job_result(index)));
-    if (event->type == MR_EVENT_NO_JOB)
+    if (!sim_peer_is_own(sim, action->peer, index))
+        SIM_MUST(event->type == MR_EVENT_NO_JOB);
+    else if (event->type == MR_EVENT_NO_JOB)
         SIM_MUST(!job->is_acked);
     if (wr)
         mr_put_event(wr, event);

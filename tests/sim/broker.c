@@ -7,6 +7,36 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Clients are of one principal or the other, by their number; the second has quotas. Made once,
+ * and only read. */
+static const struct mr_rights *
+rights_of_all(void)
+{
+    static const char *const names[] = {"even", "odd", "crew"};
+    static struct mr_rights *rights;
+
+    if (rights)
+        return rights;
+    MR_ASSERT(mr_rights_new(&rights, (struct mr_hash_key){1, 2}) == MR_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct mr_rights_row row = {
+            .type = MR_ROW_PRINCIPAL, .principal = i + 1, .text = mr_span_str(names[i])};
+
+        if (i == 1)
+            row.quota = (struct mr_quota){
+                .jobs_per_s = 300, .waiting_max = 250, .payload_bytes_max = 1 << 20};
+        MR_ASSERT(mr_rights_add(rights, &row) == MR_OK);
+        row = (struct mr_rights_row){.type = MR_ROW_GRANT,
+            .principal = i + 1,
+            .text = mr_span_str(i == 2 ? "worker" : "front-end"),
+            .queue = mr_span_str("*"),
+            .kind = mr_span_str("*")};
+        MR_ASSERT(mr_rights_add(rights, &row) == MR_OK);
+    }
+    MR_ASSERT(mr_rights_seal(rights) == MR_OK);
+    return rights;
+}
+
 static void
 start(struct sim *sim)
 {
@@ -15,6 +45,7 @@ start(struct sim *sim)
 
     broker->conf.seed = sim_random(sim, 0) + broker->instance;
     SIM_MUST(mr_core_new(&broker->core, &broker->conf, sim_act, sim) == MR_OK);
+    mr_core_set_rights(broker->core, sim->now, rights_of_all());
     broker->instance++;
     broker->phase = SIM_SERVING;
     broker->has_loaded = broker->wants_sweep = false;

@@ -173,12 +173,37 @@ care_for(struct sim *sim, struct sim_client *client, uint32_t index)
         watch(sim, client, index);
 }
 
+/* What is another principal's is a conflict, or is not there, whatever becomes of it. */
+static void
+spy(struct sim *sim, struct sim_client *client, uint32_t index)
+{
+    struct sim_outbox *item;
+
+    if (!sim->jobs[index].is_stored || is_on_the_way(client, index))
+        return;
+    if (sim_random(sim, 3) == 0) {
+        watch(sim, client, index);
+    } else if (sim_random(sim, 2)) {
+        submit_one(
+            sim, client, index, (uint32_t)sim_random(sim, 2) * MR_SUBMIT_WATCH, false);
+    } else {
+        item = new_item(sim, client, MR_CALL);
+        item->items[item->n++].job = index;
+        say_item(sim, client, item);
+    }
+    sim_count(sim, SIM_N_SPIED);
+}
+
 /* What nobody needs but may happen: a cancel, a repeat, another body under a known id. */
 static void
 meddle(struct sim *sim, struct sim_client *client, uint32_t index)
 {
     struct sim_job *job = &sim->jobs[index];
 
+    if (!sim_is_own(sim, client->number, index)) {
+        spy(sim, client, index);
+        return;
+    }
     if (job->client == SIM_NONE || is_on_the_way(client, index))
         return;
     if (job->is_acked && !job->has_cancelled && job->client == client->number &&
@@ -237,10 +262,16 @@ act(struct sim *sim, struct sim_client *client)
 /* ---- answers ---------------------------------------------------------------------------------------- */
 
 static void
-judge_verdict(struct sim *sim, const struct sim_item *item, enum mr_status code)
+judge_verdict(struct sim *sim, const struct sim_client *client,
+    const struct sim_item *item, enum mr_status code)
 {
     struct sim_job *job = &sim->jobs[item->job];
 
+    if (!sim_is_own(sim, client->number, item->job)) {
+        SIM_MUST(code == MR_CONFLICT || code == MR_BUSY || code == MR_NO_KIND ||
+                 code == MR_EXPIRED || code == MR_BAD_ARGUMENT);
+        return;
+    }
     switch (code) {
     case MR_OK:
     case MR_KNOWN:
@@ -289,7 +320,7 @@ on_ack(struct sim *sim, struct sim_client *client, const struct mr_msg *msg)
     for (uint32_t i = 0; i < sent->n; i++) {
         if (codes[i] == MR_OK || codes[i] == MR_KNOWN)
             sim_count(sim, codes[i] ? SIM_N_KNOWN : SIM_N_ACKED);
-        judge_verdict(sim, &sent->items[i], codes[i]);
+        judge_verdict(sim, client, &sent->items[i], codes[i]);
     }
     drop_item(client, sent);
 }
@@ -328,6 +359,8 @@ on_event(struct sim *sim, struct sim_client *client, const struct mr_msg *msg)
 
         SIM_MUST(mr_get_event(&events, &event) == MR_OK);
         job = &sim->jobs[sim_index(event.id)];
+        if (!sim_is_own(sim, client->number, sim_index(event.id)))
+            SIM_MUST(event.type == MR_EVENT_NO_JOB);
         if (event.type == MR_EVENT_FINISHED)
             SIM_MUST(job->is_finished && job->outcome == event.outcome);
         if (event.type == MR_EVENT_FINISHED && event.outcome == MR_SUCCEEDED)
@@ -348,6 +381,11 @@ on_reply(struct sim *sim, struct sim_client *client, const struct mr_msg *msg)
     if (!sent)
         return;
     job = &sim->jobs[sent->items[0].job];
+    if (!sim_is_own(sim, client->number, sent->items[0].job)) {
+        SIM_MUST(reply.code == MR_NO_JOB || reply.code == MR_BUSY);
+        drop_item(client, sent);
+        return;
+    }
     if (reply.code == MR_OK) {
         SIM_MUST(job->is_finished && job->outcome == MR_OUT_CANCELLED);
         job->is_cancel_confirmed = true;

@@ -111,6 +111,14 @@ sim_peers_reap(struct sim *sim)
     }
 }
 
+bool
+sim_peer_is_own(const struct sim *sim, uint32_t peer, uint32_t job)
+{
+    uint32_t conn = sim->broker.peers[peer].conn;
+
+    return conn && sim_is_own(sim, sim->conns[conn - 1].actor - SIM_WORKERS_MAX, job);
+}
+
 /* ---- HELLO ------------------------------------------------------------------------------------------ */
 
 static void
@@ -134,17 +142,19 @@ free_number(struct sim *sim)
 }
 
 static enum mr_status
-join(struct sim *sim, uint32_t number, struct mr_hello *hello)
+join(struct sim *sim, uint32_t number, uint32_t actor, struct mr_hello *hello)
 {
     struct mr_offer offers[SIM_KINDS];
     struct mr_hello rest = *hello;
 
     if (hello->role == MR_ROLE_CLIENT)
-        return mr_core_client_joins(sim->broker.core, sim->now, number, 0, hello->name);
+        return mr_core_client_joins(sim->broker.core, sim->now, number,
+            SIM_PRINCIPAL(actor - SIM_WORKERS_MAX), hello->name);
     SIM_MUST(hello->offers <= SIM_KINDS);
     for (uint32_t i = 0; i < hello->offers; i++)
         SIM_MUST(mr_get_offer(&rest, &offers[i]) == MR_OK);
-    return mr_core_worker_joins(sim->broker.core, sim->now, number, 0, hello, offers);
+    return mr_core_worker_joins(
+        sim->broker.core, sim->now, number, SIM_CREW, hello, offers);
 }
 
 static void
@@ -175,7 +185,7 @@ take_hello(struct sim *sim, uint32_t conn, const struct mr_msg *msg)
     if (number != SIM_NONE) {
         seat(sim, number, conn);
         sim->broker.peers[number].instance = hello.instance;
-        status = join(sim, number, &hello);
+        status = join(sim, number, sim->conns[conn].actor, &hello);
     }
     sim_log(sim, "hello", sim->conns[conn].actor, number, (uint64_t)status);
     if (status) { /* as many as it can: others have to fall silent first */
@@ -247,7 +257,8 @@ on_call(struct sim *sim, uint32_t peer, const struct mr_msg *msg)
                     strcmp(info.state, "settling") != 0; /* else it may be over already */
     sim->broker.replied = MR_OK;
     mr_core_cancel(sim->broker.core, sim->now, peer, msg->corr, id, MR_SCOPE_OWN);
-    if (was_unsettled && sim->broker.replied != MR_BUSY)
+    if (was_unsettled && sim->broker.replied != MR_BUSY &&
+        sim_peer_is_own(sim, peer, sim_index(id)))
         sim->jobs[sim_index(id)].cancelled_in = sim->broker.instance;
 }
 

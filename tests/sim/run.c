@@ -282,6 +282,8 @@ follow_up(struct sim *sim, struct sim_run *run)
     if (job->follow_up == SIM_NONE) {
         job->follow_up = sim_job_make(sim, SIM_NONE);
         if (job->follow_up != SIM_NONE)
+            sim->jobs[job->follow_up].owner = job->owner;
+        if (job->follow_up != SIM_NONE)
             sim_count(sim, SIM_N_FOLLOW_UPS);
     }
     sim->store.txs[run->tx].follow_up = job->follow_up;

@@ -55,6 +55,9 @@ enum {
     SIM_PATTERN = 1024,
 };
 #define SIM_NONE UINT32_MAX
+/* Of a client by its number: 1 or 2; of all workers. */
+#define SIM_PRINCIPAL(client) (1 + (client) % 2)
+#define SIM_CREW 3
 #define SIM_NEVER INT64_MAX
 
 /* ---- what happened how often; see sim_test.c for which may not stay 0 ------------------------ */
@@ -79,6 +82,7 @@ enum {
     X(QUARANTINED, "quarantined")                                                        \
     X(KNOWN, "submitted again")                                                          \
     X(CONFLICTS, "conflicts")                                                            \
+    X(SPIED, "looks at others' jobs")                                                    \
     X(REFUSED, "submits refused")                                                        \
     X(FOLLOW_UPS, "follow-ups")                                                          \
     X(SWEPT, "moved from the inbox")                                                     \
@@ -135,6 +139,7 @@ struct sim_job {
     struct mr_uuid id;
     uint32_t payload_bytes, client, follow_up;
     uint8_t queue, kind, lane, priority;
+    uint8_t owner; /* principal: its client's, or its parent's */
     enum sim_way way;
     int64_t run_at_us, expires_at_us;
     uint32_t delay_ms, attempts_max;
@@ -217,7 +222,8 @@ enum sim_task_type { SIM_COMMIT_ROWS, SIM_FIND, SIM_READ, SIM_LOAD, SIM_SWEEP };
 
 struct sim_request {
     uint32_t job;
-    bool is_forged, is_there, with_history;
+    bool is_forged; /* of another body or owner than the job's */
+    bool is_there, with_history;
     int64_t
         lost_us; /* when this worker was taken for lost, and its sessions were to end */
     struct mr_uuid lost;
@@ -456,6 +462,10 @@ struct mr_uuid sim_instance(uint32_t number, uint32_t generation);
 /* A worker's name says which instance it is, and back. */
 void sim_worker_name(struct mr_uuid instance, char name[16]);
 struct mr_uuid sim_worker_named(struct mr_span name);
+/* Of a job, as its row has it. */
+struct mr_span sim_owner(const struct sim *sim, uint32_t job);
+bool sim_is_own(const struct sim *sim, uint32_t client, uint32_t job);
+bool sim_peer_is_own(const struct sim *sim, uint32_t peer, uint32_t job); /* a client */
 struct mr_job_new sim_job_new(const struct sim *sim, uint32_t job, bool is_forged);
 /* What its handler answers with when it succeeds. */
 struct mr_span sim_job_result(uint32_t job);

@@ -10,7 +10,7 @@ sim_store_row(const struct sim *sim, uint32_t index, bool with_payload)
 {
     const struct sim_job *job = &sim->jobs[index];
     struct mr_stored_job row = {.job = sim_job_new(sim, index, false),
-        .submitted_by = mr_span_str(MR_PRINCIPAL_LOCAL),
+        .submitted_by = sim_owner(sim, index),
         .submitted_at_us = job->submitted_at_us,
         .attempts = job->attempts,
         .failures = job->failures,
@@ -196,7 +196,7 @@ find(struct sim *sim, struct sim_task *task)
         request->found = (struct mr_found){.id = job->id,
             .exists = job->is_stored,
             .is_finished = job->is_finished,
-            .submitted_by = mr_span_str(MR_PRINCIPAL_LOCAL),
+            .submitted_by = sim_owner(sim, request->job),
             .outcome = job->outcome,
             .body = body_of(sim, job),
             .attempt = job->result_attempt};

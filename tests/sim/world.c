@@ -212,9 +212,23 @@ sim_job_make(struct sim *sim, uint32_t client)
     sim_count(sim, SIM_N_JOBS);
     sim->jobs[index] = (struct sim_job){
         .id = make_id(sim, index), .client = client, .follow_up = SIM_NONE};
+    if (client != SIM_NONE)
+        sim->jobs[index].owner = (uint8_t)SIM_PRINCIPAL(client);
     sim_draw_job(sim, &sim->jobs[index]);
     sim_log(sim, "job", index, client, sim->jobs[index].way);
     return index;
+}
+
+struct mr_span
+sim_owner(const struct sim *sim, uint32_t job)
+{
+    return mr_span_str(sim->jobs[job].owner == 1 ? "even" : "odd");
+}
+
+bool
+sim_is_own(const struct sim *sim, uint32_t client, uint32_t job)
+{
+    return sim->jobs[job].owner == SIM_PRINCIPAL(client);
 }
 
 /* Bytes that tell one job from the next. */

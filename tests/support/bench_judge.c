@@ -42,6 +42,7 @@ static const struct mr_bench_target targets[] = {
     MOST_HERE("idle", "cpu_percent", 0.5, 0.5),
     MOST_HERE("idle", "queries_per_s", 1, 1),
     LEAST("peers", "ratio", 0.9, 0.9),
+    MOST("quota", "ratio", 1.5, 1.1),
     LEAST("snapshot", "ratio", 0.9, 0.9),
     /* One in a hundred jobs: what grows now and then is no cost of a job. */
     MOST("alloc", "allocs_per_job", 0.01, 0),

@@ -109,8 +109,9 @@ END_TEST
 START_TEST(the_verbs_that_were_asked_for_are_there)
 {
     static const char *const verbs[] = {"dev", "submit", "batch", "wait", "show", "jobs",
-        "queues", "workers", "kinds", "pause", "resume", "cancel", "explain", "drain",
-        "dead", "redrive", "stats", "migrate", "config", "version", "help", "completion"};
+        "queues", "workers", "kinds", "usage", "pause", "resume", "cancel", "explain",
+        "drain", "dead", "redrive", "stats", "migrate", "config", "version", "help",
+        "completion"};
 
     ck_assert_int_eq(run("--help"), MR_CLI_OK);
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {

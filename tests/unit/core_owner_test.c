@@ -67,7 +67,6 @@ must_be_unknown(struct mr_uuid id, struct mr_span owner, bool is_finished)
     ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_NO_JOB);
     ck_assert_str_eq(rig_last(&rig, MR_ACT_REPLY)->text,
         "there is no unfinished or finished job with this id");
-    ck_assert_uint_eq(rig_stats(&rig).watches, 0);
     rig_forget(&rig);
 }
 
@@ -159,6 +158,28 @@ START_TEST(an_end_is_not_for_others)
     }
     ck_assert_int_eq(rig_last(&rig, MR_ACT_REPLY)->action.code, MR_NO_JOB);
     ck_assert_uint_eq(rig_stats(&rig).watches, 0);
+}
+END_TEST
+
+/* Nor does anybody notice that another one asks: not even of an end that its worker has yet to
+ * report. */
+START_TEST(a_look_in_vain_is_not_noticed)
+{
+    struct mr_uuid id;
+
+    rig_worker(&rig, 4, 1, 1, NULL);
+    id = rig_sent_to(&rig, 4);
+    mr_core_watch(rig.core, rig.now, 0, id, true, MR_SCOPE_OWN);
+    mr_core_cancel(rig.core, rig.now, 1, 5, id, MR_SCOPE_OWN);
+    rig_forget(&rig);
+    must_be_unknown(id, MINE, false);
+    mr_core_watch(rig.core, rig.now, SPY, id, true, MR_SCOPE_OWN);
+    find(id, MINE, true);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_EVENT), 1);
+    ck_assert_uint_eq(rig_last(&rig, MR_ACT_EVENT)->action.peer, SPY);
+    ck_assert_int_eq(rig_last(&rig, MR_ACT_EVENT)->event.type, MR_EVENT_NO_JOB);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REVOKE), 0);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_REPLY), 0);
 }
 END_TEST
 
@@ -310,6 +331,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, who_may_see_any_sees_it);
     tcase_add_test(tcase, an_early_watch_hears_nothing);
     tcase_add_test(tcase, an_end_is_not_for_others);
+    tcase_add_test(tcase, a_look_in_vain_is_not_noticed);
     tcase_add_test(tcase, an_id_of_another_is_a_conflict);
     tcase_add_test(tcase, a_stored_id_of_another_is_a_conflict);
     tcase_add_test(tcase, a_row_says_whose_it_is);
