@@ -113,6 +113,9 @@ begin(void)
 
 /* ---- the names that are taken over ------------------------------------------------------------ */
 
+/* Names are hidden unless they say otherwise; a hidden one takes nothing over. */
+#pragma GCC visibility push(default)
+
 void *
 malloc(size_t n)
 {
@@ -155,3 +158,5 @@ posix_memalign(void **out, size_t alignment, size_t n)
     *out = __libc_memalign(alignment, n);
     return *out ? 0 : ENOMEM;
 }
+
+#pragma GCC visibility pop
