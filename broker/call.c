@@ -405,11 +405,13 @@ on_explain(const struct request *request)
         ask_for_id(request, MR_TASK_EXPLAIN);
 }
 
-/* Where the right has to be there. */
+/* Where the right has to be there. Arguments that the method does not use widen nothing. */
 enum where {
-    SOMEWHERE, /* in some queue, for some kind: the answer is the same wherever */
-    THERE,     /* over all that `queue` and `kind` of the arguments leave */
-    BY_ID,     /* of the job that `id` names: judged when it is known */
+    SOMEWHERE,  /* in some queue, for some kind: the answer is the same wherever */
+    EVERYWHERE, /* in all queues, for all kinds */
+    IN_QUEUE,   /* for all kinds of the argument `queue` */
+    LISTED,     /* over all that the filters `queue` and `kind` leave */
+    BY_ID,      /* of the job that `id` names: judged when it is known */
 };
 
 static const struct method {
@@ -424,14 +426,14 @@ static const struct method {
     {"workers", on_workers, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
     {"usage", on_usage, MR_RIGHT_FETCH, MR_SCOPE_ANY, SOMEWHERE},
     {"kinds", on_kinds, MR_RIGHT_FETCH, MR_SCOPE_OWN, SOMEWHERE},
-    {"pause", on_pause, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
-    {"resume", on_resume, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
+    {"pause", on_pause, MR_RIGHT_OPERATE, MR_SCOPE_ANY, IN_QUEUE},
+    {"resume", on_resume, MR_RIGHT_OPERATE, MR_SCOPE_ANY, IN_QUEUE},
     {"cancel", on_cancel, MR_RIGHT_CANCEL, MR_SCOPE_OWN, BY_ID},
     {"show", on_show, MR_RIGHT_FETCH, MR_SCOPE_OWN, BY_ID},
-    {"jobs", on_jobs, MR_RIGHT_FETCH, MR_SCOPE_OWN, THERE},
-    {"dead", on_dead, MR_RIGHT_FETCH, MR_SCOPE_OWN, THERE},
-    {"redrive", on_redrive, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
-    {"drain", on_drain, MR_RIGHT_OPERATE, MR_SCOPE_ANY, THERE},
+    {"jobs", on_jobs, MR_RIGHT_FETCH, MR_SCOPE_OWN, LISTED},
+    {"dead", on_dead, MR_RIGHT_FETCH, MR_SCOPE_OWN, LISTED},
+    {"redrive", on_redrive, MR_RIGHT_OPERATE, MR_SCOPE_ANY, EVERYWHERE},
+    {"drain", on_drain, MR_RIGHT_OPERATE, MR_SCOPE_ANY, EVERYWHERE},
     {"explain", on_explain, MR_RIGHT_FETCH, MR_SCOPE_OWN, BY_ID},
     {"principals", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
     {"principal_add", on_principal, MR_RIGHT_ADMINISTER, MR_SCOPE_ANY, SOMEWHERE},
@@ -449,15 +451,16 @@ static const struct method {
 static bool
 may_call(struct request *request, const struct method *method)
 {
-    bool is_there = method->where == THERE;
-    struct mr_span queue = is_there ? request->args.queue : MR_SPAN_NONE;
-    struct mr_span kind = is_there ? request->args.kind : MR_SPAN_NONE;
+    enum where where = method->where;
+    struct mr_span queue =
+        where == IN_QUEUE || where == LISTED ? request->args.queue : MR_SPAN_NONE;
+    struct mr_span kind = where == LISTED ? request->args.kind : MR_SPAN_NONE;
     struct mr_scope_range range =
         mr_guard_over(request->broker, request->peer, method->right, queue, kind);
     char why[MR_RIGHTS_TEXT_BYTES];
 
-    request->scope = is_there ? range.least : range.most;
-    request->is_uneven = method->where == BY_ID && range.least != range.most;
+    request->scope = where == SOMEWHERE || where == BY_ID ? range.most : range.least;
+    request->is_uneven = where == BY_ID && range.least != range.most;
     if (request->scope >= method->scope)
         return true;
     mr_talk_reply(request->broker, request->peer, request->corr, MR_DENIED,

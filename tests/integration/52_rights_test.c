@@ -229,7 +229,11 @@ START_TEST(what_concerns_all_queues_is_for_who_may_all)
 
     ck_assert(enter(&peer, "oper", MR_ROLE_CLIENT, NULL));
     ck_assert_int_eq(try_call(&peer, "drain", NULL, NULL), NO);
+    ck_assert_int_eq(try_call(&peer, "redrive", NULL, NULL), NO);
     ck_assert_int_eq(try_call(&peer, "jobs", NULL, NULL), NO);
+    /* An argument that the method has no use for changes nothing. */
+    ck_assert_int_eq(try_call(&peer, "drain", "queue", "open"), NO);
+    ck_assert_int_eq(try_call(&peer, "redrive", "queue", "open"), NO);
     rig_peer_close(&peer);
     ck_assert(enter(&peer, "chief", MR_ROLE_CLIENT, NULL));
     ck_assert_int_eq(try_call(&peer, "jobs", NULL, NULL), YES);
