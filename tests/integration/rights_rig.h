@@ -110,7 +110,8 @@ static char broker_file[128];
 static inline void
 set_up(void)
 {
-    const char *const more[] = {"--key-file", broker_file, "--sweep-ms", "50", NULL};
+    const char *const more[] = {
+        "--key-file", broker_file, "--sweep-ms", "50", "--heartbeat-ms", "20000", NULL};
 
     rig_open(&rig);
     add_people();
@@ -228,21 +229,26 @@ enter(struct rig_peer *peer, const char *name, enum mr_role role, const char *ki
 
 /* ---- what they try ------------------------------------------------------------------------------------ */
 
-static inline enum verdict
-try_submit(struct rig_peer *peer, const char *queue)
+static inline void
+send_submit(struct rig_peer *peer, const char *queue)
 {
     struct mr_job_new job = {.id = mr_uuid_new(mr_clock_now().wall_us),
         .kind = mr_span_str(KIND),
         .payload = mr_span("\xc0", 1),
         .priority = MR_PRIORITY_DEFAULT};
-    struct mr_ack ack;
-    struct mr_verdict verdict;
     size_t mark = mr_put_submit_open(&peer->wr, 5, mr_span_str(queue), 0);
 
     mr_put_submit_job(&peer->wr, &job);
     mr_put_submit_close(&peer->wr, mark, 1);
     rig_peer_send(peer);
-    rig_peer_expect(peer, MR_ACK);
+}
+
+static inline enum verdict
+ack_verdict(const struct rig_peer *peer)
+{
+    struct mr_ack ack;
+    struct mr_verdict verdict;
+
     ck_assert_int_eq(mr_get_ack(&peer->msg, &ack), MR_OK);
     if (ack.verdicts == 0)
         return YES;
@@ -250,6 +256,14 @@ try_submit(struct rig_peer *peer, const char *queue)
     ck_assert_int_eq(verdict.code, MR_DENIED);
     ck_assert(is_denial(verdict.text));
     return NO;
+}
+
+static inline enum verdict
+try_submit(struct rig_peer *peer, const char *queue)
+{
+    send_submit(peer, queue);
+    rig_peer_expect(peer, MR_ACK);
+    return ack_verdict(peer);
 }
 
 static inline enum verdict
