@@ -167,6 +167,21 @@ expect_refusal(int code, const char *why, const char *todo)
     millrace_close(mr);
 }
 
+/* Without a key: the broker hangs up as soon as it sees that, mostly before it has said why. So
+ * either of two codes, but words about keys in any case. */
+static void
+expect_hint(void)
+{
+    struct millrace *mr = rig_client(&rig);
+    struct millrace_error error = {.code = 0};
+    int code = millrace_ready(mr, 2000, &error);
+
+    ck_assert_msg(code == MILLRACE_DENIED || code == MILLRACE_UNREACHABLE, "%d %s", code,
+        error.why);
+    ck_assert_msg(strstr(error.why, "key"), "%s", error.why);
+    millrace_close(mr);
+}
+
 /* ---- it works ------------------------------------------------------------------------------------ */
 
 START_TEST(jobs_go_through)
@@ -254,7 +269,7 @@ START_TEST(strangers_are_refused_each_in_his_way)
     become("stranger");
     expect_refusal(MILLRACE_DENIED, "does not know", "principal add");
     become(NULL);
-    expect_refusal(MILLRACE_DENIED, "we have no key", "key_file");
+    expect_hint();
     become("me");
     ck_assert_int_eq(setenv("MILLRACE_SERVER_KEY", path_of("w0", "pub"), 1), 0);
     {

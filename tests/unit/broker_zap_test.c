@@ -446,6 +446,15 @@ START_TEST(each_message_says_who_sent_it)
 }
 END_TEST
 
+/* Whoever sees it first hangs up, and the other one may not learn why. */
+static void
+expect_mismatch(void *monitor)
+{
+    enum mr_curve_event event = next_event(monitor);
+
+    ck_assert(event == MR_CURVE_MISMATCH || event == MR_CURVE_BROKEN);
+}
+
 START_TEST(each_refusal_has_its_name)
 {
     char bound[256], plain_bound[256];
@@ -464,10 +473,10 @@ START_TEST(each_refusal_has_its_name)
     ck_assert_int_eq(next_event(guest.monitor), MR_CURVE_BROKEN);
     leave(&guest);
     guest = come(bound, NULL, NULL);
-    ck_assert_int_eq(next_event(guest.monitor), MR_CURVE_MISMATCH);
+    expect_mismatch(guest.monitor);
     leave(&guest);
     guest = come(plain_bound, me, mr_curve_public(server));
-    ck_assert_int_eq(next_event(guest.monitor), MR_CURVE_MISMATCH);
+    expect_mismatch(guest.monitor);
     leave(&guest);
     mr_socket_close(&socket, 0);
     mr_socket_close(&plain, 0);
