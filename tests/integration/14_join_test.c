@@ -55,7 +55,7 @@ static const char script[] =
     "soon 'grep -q ready dev.out'\n"
     /* The two commands. */
     "$0 invite worker2 --at tcp://10.77.9.1:7655\n"
-    "on_other $1 --config worker2.join > worker.out 2>&1 &\n"
+    "nsenter -t $other -n $1 --config worker2.join > worker.out 2>&1 &\n"
     "soon '$0 workers | grep -q 10.77.9.2 || grep -q connected worker.out'\n"
     "$0 submit test.noop --wait\n"
     /* What went over the wire was for the two of them only. */
@@ -65,7 +65,7 @@ static const char script[] =
     "! on_other $1 --endpoint tcp://10.77.9.1:7655 --database host=/nowhere\n"
     "$0 key new thief\n"
     "sed -i 's/^key_file.*/key_file = thief.key/; /^\\[key\\]/,$d' worker2.join\n"
-    "on_other $1 --config worker2.join > thief.out 2>&1 &\n"
+    "nsenter -t $other -n $1 --config worker2.join > thief.out 2>&1 &\n"
     "soon 'grep -q \"does not know\" thief.out'\n"
     /* Another invitation of that name is none. */
     "rm worker2.join\n"
