@@ -102,7 +102,7 @@ endless_of_nothing(void)
 static int64_t
 hoard(void)
 {
-    enum { PEERS = 40, FRAMES = 1500 };
+    enum { PEERS = 120, FRAMES = 1500 };
     static const uint8_t zeros[MR_WIRE_FRAME_BYTES_MAX];
     static struct zmtp z[PEERS];
     int64_t before = attack_resident(), most = before, now;
@@ -218,6 +218,24 @@ forged_beat(void)
     }
     end_well(&job, id);
     return 3;
+}
+
+/* When a worker is lost its sessions in the database are ended, which are found by its instance: that
+ * is no secret. */
+static int64_t
+forged_instance(void)
+{
+    struct millrace_id id;
+    struct mr_job_sent job = hand_out(&id);
+    struct zmtp z;
+
+    attack_login(&z, WORKER, target.back);
+    z.instance = holder.instance;
+    zmtp_say_hello(&z, MR_ROLE_WORKER, "attack.other");
+    zmtp_expect_error(&z, MR_DENIED);
+    zmtp_close(&z);
+    end_well(&job, id);
+    return 1;
 }
 
 /* More credit than there are jobs gets nobody a job of a kind that it does not run. */
@@ -392,9 +410,11 @@ const struct attack attacks_of_insiders[] = {
     {"endless message, empty frames", "closed", "endless_out", NULL, endless_of_nothing,
         128},
     {"many unfinished messages", "the largest is closed", "endless_out", NULL, hoard,
-        160},
+        384},
     {"DONE of another's job", "verdict STALE", "stale", NULL, forged_done, 0},
     {"BEAT of another's job", "REVOKE, stale", "stale", NULL, forged_beat, 0},
+    {"HELLO with another worker's instance", "ERROR DENIED", "hello_refused", NULL,
+        forged_instance, 0},
     {"CREDIT without end, and at the front", "no job; ERROR DENIED", "denied", NULL,
         forged_credit, 0},
     {"messages outside a session", "ERROR NO_SESSION", "no_session", NULL, no_session, 0},

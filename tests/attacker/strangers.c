@@ -312,6 +312,7 @@ slow_bytes(void)
     (void)zmtp_write_hello(&z[0], bytes + ZMTP_GREETING_BYTES + 2);
     for (size_t at = 0; left; at++) {
         ck_assert_int_lt(rig_now_ms(), until_ms);
+        ck_assert_uint_lt(at, sizeof bytes); /* all of it took longer than it may */
         for (size_t i = 0; i < PEERS; i++) {
             if (z[i].fd >= 0 && !zmtp_write(&z[i], bytes + at, 1)) {
                 zmtp_close(&z[i]);

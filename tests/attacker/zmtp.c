@@ -47,6 +47,7 @@ zmtp_try_to_open(struct zmtp *z, const char *endpoint, const struct zmtp_keys *k
 {
     memset(z, 0, sizeof *z);
     z->keys = keys;
+    z->instance = mr_uuid_new(mr_clock_now().wall_us);
     z->fd = zmtp_connect(endpoint);
     ck_assert_int_ge(sodium_init(), 0);
     crypto_box_keypair(z->mine_public, z->mine_secret);
@@ -458,7 +459,7 @@ zmtp_put_hello(struct zmtp *z, enum mr_role role, const char *kind)
     struct mr_hello hello = {.proto_min = 1,
         .proto_max = 1,
         .role = role,
-        .instance = mr_uuid_new(mr_clock_now().wall_us),
+        .instance = z->instance,
         .name = mr_span_str("attacker"),
         .threads = role == MR_ROLE_WORKER ? 1 : 0,
         .offers = kind ? 1 : 0};

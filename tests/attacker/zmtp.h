@@ -39,7 +39,8 @@ struct zmtp {
     size_t record_n, record_max;
     uint8_t bytes[64 * 1024]; /* of the message that was received last */
     struct mr_msg msg;
-    struct mr_wr wr; /* for messages to be sent */
+    struct mr_wr wr;         /* for messages to be sent */
+    struct mr_uuid instance; /* for HELLO */
 };
 
 /* Connected, nothing said. `keys` outlives it; NULL: NULL mechanism. */

@@ -6,6 +6,8 @@
 #include <check.h>
 
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #define MAX 50u
 
@@ -145,6 +147,74 @@ START_TEST(agrees_with_a_plain_array)
 }
 END_TEST
 
+#define MANY 32768u
+#define ID_BYTES 32u
+
+/* Pairs of bytes a and b that become a - 1 and b + 33: all ids of it have the same value under
+ * Bernstein's hash, and the same last bytes. The others are as random as they can be. */
+static void
+make_id(uint8_t out[ID_BYTES], uint32_t i, bool collides)
+{
+    memset(out, 7, ID_BYTES);
+    if (!collides) {
+        for (size_t k = 0; k < ID_BYTES; k += sizeof i) {
+            i = i * 1664525u + 1013904223u;
+            memcpy(out + k, &i, sizeof i);
+        }
+        return;
+    }
+    for (size_t pair = 0; i; pair++, i /= 7) {
+        out[2 * pair] = (uint8_t)(7 - i % 7);
+        out[2 * pair + 1] = (uint8_t)(7 + 33 * (i % 7));
+    }
+}
+
+static int64_t
+cpu_ns(void)
+{
+    struct timespec now;
+
+    ck_assert_int_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static int64_t
+fill_and_find(bool collides)
+{
+    struct mr_sessions *many = NULL;
+    uint8_t id[ID_BYTES];
+    int64_t began_ns;
+
+    ck_assert_int_eq(mr_session_table_new(&many, MANY, mr_hash_key_random()), MR_OK);
+    began_ns = cpu_ns();
+    for (uint32_t i = 0; i < MANY; i++) {
+        make_id(id, i, collides);
+        ck_assert_uint_ne(
+            mr_session_add(many, MR_FRONT, mr_span(id, sizeof id)), MR_NO_SESSION_NUMBER);
+    }
+    for (uint32_t i = 0; i < MANY; i++) {
+        make_id(id, i, collides);
+        ck_assert_uint_ne(mr_session_find(many, MR_FRONT, mr_span(id, sizeof id)),
+            MR_NO_SESSION_NUMBER);
+    }
+    began_ns = cpu_ns() - began_ns;
+    mr_session_table_destroy(&many);
+    return began_ns;
+}
+
+/* A ratio within one run, in turn: without a key in the hash it is in the thousands. */
+START_TEST(ids_that_collide_cost_no_more_than_others)
+{
+    int64_t random_ns = 0, colliding_ns = 0;
+
+    for (int i = 0; i < 5; i++) {
+        random_ns += fill_and_find(false);
+        colliding_ns += fill_and_find(true);
+    }
+    ck_assert_int_lt(colliding_ns, 2 * random_ns);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -153,6 +223,7 @@ main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
+    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, added_is_found_until_removed);
     tcase_add_test(tcase, sides_are_apart);
@@ -161,6 +232,7 @@ main(void)
     tcase_add_test(tcase, unlisted_lives_on);
     tcase_add_test(tcase, conversations_have_numbers_of_their_own);
     tcase_add_test(tcase, agrees_with_a_plain_array);
+    tcase_add_test(tcase, ids_that_collide_cost_no_more_than_others);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
