@@ -215,7 +215,7 @@ START_TEST(lists_and_levers)
         "$0 pause night; $0 submit test.noop --queue night > id; $0 explain $(cat id)");
     shows("pause");
     runs(0, "$0 usage -o json");
-    shows("\"principal\":\"local\"");
+    shows("\"principal\":\"dev\"");
     runs(0, "$0 queues -o json");
     shows("\"name\":\"night\",\"is_paused\":true");
     runs(0, "$0 show $(cat id)");
