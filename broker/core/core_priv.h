@@ -234,7 +234,8 @@ struct mr_claim {
 };
 
 struct mr_ended {
-    struct mr_uuid id; /* first: the key */
+    struct mr_uuid id;   /* first: the key */
+    uint32_t is_claimed; /* a worker says so that was not known to hold it */
 };
 
 /* The message that is being taken in. */

@@ -178,7 +178,7 @@ take_end(struct mr_core *core, const struct mr_done *done)
 {
     if (reports[done->report].handle != on_finished)
         return;
-    mr_recover_note_end(core, done->id);
+    mr_recover_note_end(core, done->id, true);
     mr_watch_ask_anew(core, done->id);
 }
 

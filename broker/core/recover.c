@@ -127,19 +127,34 @@ is_adopted(struct mr_core *core, uint32_t slot)
 /* ---- ends: of jobs whose rows may be on their way ------------------------------------------------ */
 
 void
-mr_recover_note_end(struct mr_core *core, struct mr_uuid id)
+mr_recover_note_end(struct mr_core *core, struct mr_uuid id, bool is_claimed)
 {
-    uint32_t slot;
+    uint32_t slot = mr_ids_find(&core->ended_ids, &id);
+    struct mr_ended *ended;
 
-    if (!core->is_partial || mr_ids_find(&core->ended_ids, &id))
+    if (!core->is_partial)
         return;
+    if (slot) {
+        ended = mr_slab_at(&core->ended, slot);
+        ended->is_claimed = ended->is_claimed && is_claimed;
+        return;
+    }
     slot = mr_slab_take(&core->ended);
     if (!slot) {
         core->ended_is_full = true;
         return;
     }
-    ((struct mr_ended *)mr_slab_at(&core->ended, slot))->id = id;
+    ended = mr_slab_at(&core->ended, slot);
+    *ended = (struct mr_ended){.id = id, .is_claimed = is_claimed};
     mr_ids_add(&core->ended_ids, slot);
+}
+
+/* What is known, not only claimed. */
+static bool
+has_ended(struct mr_core *core, uint32_t ended)
+{
+    return ended &&
+           !((const struct mr_ended *)mr_slab_at(&core->ended, ended))->is_claimed;
 }
 
 void
@@ -156,7 +171,7 @@ mr_recover_forget_ended(struct mr_core *core)
     core->ended_is_full = false;
 }
 
-/* Too much has ended to know whether this one has. */
+/* Too much has ended to know whether this one has, or one says so who need not know. */
 static void
 ask_for_end(struct mr_core *core, uint32_t slot)
 {
@@ -174,6 +189,7 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         from->payload.n == 0; /* not asked for: a real one has a byte at least */
     struct mr_job_new bare = *from;
     uint32_t slot = mr_ids_find(&core->job_ids, &from->id);
+    uint32_t ended = mr_ids_find(&core->ended_ids, &from->id);
     struct mr_job *job;
     uint16_t owner;
     const char *why;
@@ -182,7 +198,7 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
     /* What is being stored under this id may be refused, because of this row. */
     if (slot)
         return mr_job_at(core, slot)->state == MR_JOB_STORING ? MR_BUSY : MR_OK;
-    if (mr_ids_find(&core->ended_ids, &from->id))
+    if (has_ended(core, ended))
         return MR_OK;
     if (core->is_loading && ((MR_MUTANT(recovery_skips) && from->id.b[15] % 8 == 0) ||
                                 (MR_MUTANT(retry_forgotten) && stored->retry_at_us)))
@@ -209,10 +225,10 @@ mr_recover_loaded(struct mr_core *core, const struct mr_stored_job *stored)
         job->due_us = mr_core_mono_of(core, from->run_at_us);
     if (is_adopted(core, slot))
         return MR_OK;
-    if (core->is_loading)
-        mr_job_move(core, slot, MR_JOB_RECOVERED);
-    else if (core->ended_is_full)
+    if (ended || (core->ended_is_full && !core->is_loading))
         ask_for_end(core, slot);
+    else if (core->is_loading)
+        mr_job_move(core, slot, MR_JOB_RECOVERED);
     else if (!mr_settle_exhausted(core, slot))
         mr_job_route(core, slot);
     return MR_OK;

@@ -28,8 +28,9 @@ void mr_recover_forget_claims(struct mr_core *core);
 void mr_recover_fetched(
     struct mr_core *core, struct mr_uuid id, const struct mr_stored_job *stored);
 
-/* An end was told, or is known. Its row may be on its way here, read before that. */
-void mr_recover_note_end(struct mr_core *core, struct mr_uuid id);
+/* An end was told, or is known. Its row may be on its way here, read before that, and is left out
+ * then. Claimed by a worker that is not known to hold the job: the database is asked first. */
+void mr_recover_note_end(struct mr_core *core, struct mr_uuid id, bool is_claimed);
 void mr_recover_forget_ended(struct mr_core *core);
 
 /* The grace is over: RECOVERED jobs that nobody claimed run again. A part of them in each

@@ -197,7 +197,7 @@ void
 mr_watch_close(struct mr_core *core, const struct mr_event *event, uint32_t owner)
 {
     if (event->type == MR_EVENT_FINISHED)
-        mr_recover_note_end(core, event->id);
+        mr_recover_note_end(core, event->id, false);
     conclude_all(core, event, owner, false);
 }
 

@@ -279,13 +279,36 @@ START_TEST(a_row_that_was_read_before_its_job_ended)
     report(&rig, 2, job.job.id, MR_DID_SUCCEED);
     report(&rig, 2, other.job.id, MR_DID_SUCCEED); /* it was not in memory */
     load(&rig, &job);
-    load(&rig, &other);
+    ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 0);
+    load(&rig, &other); /* did the worker hold it? The database knows */
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
+    rig_answer_find(&rig, other.job.id, true);
     rig_tick(&rig);
     ck_assert_uint_eq(rig_stats(&rig).jobs, 0);
     ck_assert_uint_eq(rig_said(&rig, MR_ACT_JOB), 1);
     mr_core_load_asks(rig.core); /* rows that are read from now on are believed again */
     load(&rig, &job);
     ck_assert_uint_eq(rig_stats(&rig).jobs, 1);
+    rig_stop(&rig);
+}
+END_TEST
+
+/* A worker that never held it says that it is finished: it runs all the same. */
+START_TEST(an_end_that_is_a_lie_hides_no_job)
+{
+    struct rig rig;
+    struct mr_stored_job job;
+
+    begin(&rig);
+    job = row(&rig);
+    end_grace(&rig);
+    report(&rig, 2, job.job.id, MR_DID_SUCCEED);
+    load(&rig, &job);
+    ck_assert_uint_eq(rig_said(&rig, MR_ACT_FIND), 1);
+    rig_answer_find(&rig, job.job.id, false);
+    rig_tick(&rig);
+    ck_assert_str_eq(rig_state(&rig, job.job.id), "running");
     rig_stop(&rig);
 }
 END_TEST
@@ -392,6 +415,7 @@ add(TCase *tcase)
     tcase_add_test(tcase, a_failure_of_a_job_that_is_not_loaded_yet);
     tcase_add_test(tcase, a_success_of_a_job_that_is_not_loaded_yet);
     tcase_add_test(tcase, a_row_that_was_read_before_its_job_ended);
+    tcase_add_test(tcase, an_end_that_is_a_lie_hides_no_job);
     tcase_add_test(tcase, more_ends_than_can_be_remembered);
     tcase_add_test(tcase, no_room_for_what_is_fetched);
     tcase_add_test(tcase, an_outcome_of_a_job_that_is_finished_does_not_wait);
