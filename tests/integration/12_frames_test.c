@@ -188,6 +188,27 @@ START_TEST(a_frame_that_is_too_large)
 }
 END_TEST
 
+/* The broker knows each connection by its descriptor, whatever it came over: who is heard is no
+ * stranger, and not shown out. */
+START_TEST(peers_are_heard)
+{
+    struct rig there;
+    struct millrace *known;
+
+    rig_open(&there);
+    if (_i)
+        snprintf(there.front, sizeof there.front, "ipc://%s/front", there.folder);
+    rig_broker(&there, (const char *const[]){"--unknown-kinds", "accept", NULL});
+    known = rig_client(&there);
+    (void)rig_submit(known, KIND, NULL, 0);
+    ck_assert_int_eq(rig_stat(known, "connections"), 1);
+    ck_assert_int_eq(rig_stat(known, "unheard"), 0);
+    ck_assert_int_eq(rig_stat(known, "mute_logins"), 0);
+    millrace_close(known);
+    rig_close(&there);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -200,6 +221,10 @@ main(void)
     tcase_add_test(tcase, as_long_as_a_message_may_be);
     tcase_add_loop_test(tcase, wrong_frames, 0, sizeof wrong / sizeof *wrong);
     tcase_add_test(tcase, a_frame_that_is_too_large);
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("heard");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, peers_are_heard, 0, 2);
     suite_add_tcase(suite, tcase);
     return pg_fixture_run(suite, NULL);
 }
