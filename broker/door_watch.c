@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOOK_US 100000
+#define LOOK_US 50000           /* at our memory, when there is a turn anyway */
+#define LOOK_IDLE_US 250000     /* nobody is woken more often for that */
 #define LOOK_AGAIN_US 10000     /* at those that are suspected */
 #define GROWTH_BYTES (8u << 20) /* of our memory: no reason to ask so many connections */
 /* A message in frames, encrypted: 42 bytes more for each 2048; and what a login takes. */
@@ -167,12 +168,13 @@ int64_t
 mr_door_watch(struct mr_broker *broker, bool is_drained)
 {
     struct mr_door *door = broker->door;
-    int64_t next_us;
+    int64_t next_us, look_us;
 
     if (door->counters.connections == 0)
         return INT64_MAX;
     watch_memory(broker, is_drained);
     watch_mute(broker);
     next_us = mr_door_end_silence(broker, is_drained);
-    return next_us < door->look_us ? next_us : door->look_us;
+    look_us = door->look_us + (door->has_suspects ? 0 : LOOK_IDLE_US - LOOK_US);
+    return next_us < look_us ? next_us : look_us;
 }

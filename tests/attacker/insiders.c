@@ -102,7 +102,7 @@ endless_of_nothing(void)
 static int64_t
 hoard(void)
 {
-    enum { PEERS = 120, FRAMES = 1500 };
+    enum { PEERS = 200, FRAMES = 1500 };
     static const uint8_t zeros[MR_WIRE_FRAME_BYTES_MAX];
     static struct zmtp z[PEERS];
     int64_t before = attack_resident(), most = before, now;
@@ -406,11 +406,11 @@ revoked(void)
 const struct attack attacks_of_insiders[] = {
     {"garbage", "ERROR MALFORMED", "malformed", NULL, garbage, 0},
     {"a message of 4 MiB and a byte", "ERROR MALFORMED", "multipart", NULL, oversized, 0},
-    {"endless message, full frames", "closed", "endless_out", NULL, endless, 128},
+    {"endless message, full frames", "closed", "endless_out", NULL, endless, 256},
     {"endless message, empty frames", "closed", "endless_out", NULL, endless_of_nothing,
-        128},
+        256},
     {"many unfinished messages", "the largest is closed", "endless_out", NULL, hoard,
-        384},
+        512},
     {"DONE of another's job", "verdict STALE", "stale", NULL, forged_done, 0},
     {"BEAT of another's job", "REVOKE, stale", "stale", NULL, forged_beat, 0},
     {"HELLO with another worker's instance", "ERROR DENIED", "hello_refused", NULL,
