@@ -405,6 +405,7 @@ on_claimed(struct mr_errand *errand, const struct mr_task *task)
     }
     broker->is_store_up = true;
     mr_core_store_is_up(broker->core, broker->now, true);
+    MR_ASSERT(broker->rights); /* they come with the claim: nobody is served without */
     broker->phase = MR_PHASE_SERVING;
     mr_errand_load(errand);
     mr_log(MR_LOG_INFO, "serving", "shard=%lld epoch=%llu front=%s back=%s",

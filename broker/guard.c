@@ -80,10 +80,6 @@ struct mr_scope_range
 mr_guard_over(const struct mr_broker *broker, uint32_t peer, enum mr_right right,
     struct mr_span queue, struct mr_span kind)
 {
-    const struct mr_scope_range all = {MR_SCOPE_ANY, MR_SCOPE_ANY};
-
-    if (!broker->rights)
-        return all;
     return mr_rights_over(broker->rights,
         mr_session_at(broker->sessions, peer)->principal, right, queue, kind);
 }
