@@ -88,11 +88,10 @@ END_TEST
 
 START_TEST(busy_to_the_end_is_told_as_such)
 {
-    const struct mr_verdict busy = {.index = 0, .code = MR_BUSY};
-
     script_start("test.noop", MILLRACE_UNTIL_DURABLE, 2000);
     script_expect(MR_SUBMIT);
-    script_ack(1, &busy, 1, 60000); /* beyond the deadline: nothing is under way then */
+    /* Beyond the deadline: nothing is under way then. */
+    script_ack(1, &(struct mr_verdict){.code = MR_BUSY}, 1, 60000);
     script_expect_code(MILLRACE_BUSY);
 }
 END_TEST
