@@ -63,7 +63,7 @@ mr_door_open(struct mr_broker *broker, void *context)
     broker->door = door;
     if (!door)
         return MR_NO_MEMORY;
-    door->oldest = door->newest = door->hoarder = MR_NO_FD;
+    door->oldest = door->newest = MR_NO_FD;
     door->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     door->peers_max = descriptors_max();
     door->peers = calloc(door->peers_max, sizeof *door->peers);

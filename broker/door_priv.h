@@ -36,7 +36,6 @@ struct mr_door {
     int64_t look_us;               /* at our memory */
     uint64_t resident;             /* when we last asked them all, or less */
     bool has_suspects;
-    uint32_t hoarder; /* has the largest of too many unfinished messages */
     int statm;
     struct mr_door_counters counters;
 };

@@ -97,35 +97,60 @@ judge(struct mr_broker *broker, uint32_t fd, bool is_drained)
         peer->side == MR_FRONT ? "front" : "back", (unsigned long long)peer->bytes_open);
 }
 
+static bool
+is_there(const struct mr_door_peer *peer)
+{
+    return peer->state != MR_DOOR_NOBODY && !peer->is_shut;
+}
+
+static bool
+is_endless(const struct mr_door_peer *peer)
+{
+    return peer->bytes_open > ENDLESS_BYTES || peer->segments_open > ENDLESS_SEGMENTS;
+}
+
+/* The larger ones, until the others may stay. One by one would be too slow: who sends so much
+ * sends more meanwhile. */
+static void
+judge_hoarders(struct mr_broker *broker, uint64_t sum, uint64_t most, bool is_drained)
+{
+    struct mr_door *door = broker->door;
+    uint64_t limit = (uint64_t)broker->settings->unfinished_mib_max << 20;
+
+    for (uint32_t fd = 0; fd < door->peers_end; fd++) {
+        struct mr_door_peer *peer = &door->peers[fd];
+        uint64_t cost = cost_of(peer);
+
+        if (!is_there(peer) || is_endless(peer))
+            continue;
+        if (sum <= limit || cost < most / 2) {
+            peer->suspect_us = 0;
+            continue;
+        }
+        judge(broker, fd, is_drained);
+        sum -= peer->is_shut ? cost : 0;
+    }
+}
+
 static void
 ask_all(struct mr_broker *broker, bool is_drained)
 {
     struct mr_door *door = broker->door;
     uint64_t sum = 0, most = 0;
-    uint32_t hoarder = MR_NO_FD;
 
     door->has_suspects = false;
     for (uint32_t fd = 0; fd < door->peers_end; fd++) {
         struct mr_door_peer *peer = &door->peers[fd];
 
-        if (peer->state == MR_DOOR_NOBODY || peer->is_shut || !ask(peer, fd))
+        if (!is_there(peer) || !ask(peer, fd))
             continue;
         sum += cost_of(peer);
-        if (peer->bytes_open > ENDLESS_BYTES || peer->segments_open > ENDLESS_SEGMENTS) {
+        if (is_endless(peer))
             judge(broker, fd, is_drained);
-            continue;
-        }
-        if (fd != door->hoarder)
-            peer->suspect_us = 0;
-        if (cost_of(peer) > most) {
-            hoarder = fd;
+        else if (cost_of(peer) > most)
             most = cost_of(peer);
-        }
     }
-    door->hoarder =
-        sum > (uint64_t)broker->settings->unfinished_mib_max << 20 ? hoarder : MR_NO_FD;
-    if (door->hoarder != MR_NO_FD)
-        judge(broker, door->hoarder, is_drained);
+    judge_hoarders(broker, sum, most, is_drained);
 }
 
 static void

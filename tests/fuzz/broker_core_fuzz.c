@@ -35,9 +35,9 @@ struct request {
 };
 
 static struct {
-    struct mr_broker broker; /* of which the handlers use the core and the time */
+    struct mr_broker
+        broker; /* of which the handlers use core, time, sessions and rights */
     struct mr_core_conf conf;
-    struct mr_rights *rights;
     struct slot slots[SLOTS];
     struct request requests[ROWS];
     uint32_t first, count; /* of the requests */
@@ -479,20 +479,36 @@ make_rights(void)
 {
     static const char *const roles[] = {"front-end", "worker"};
 
-    MR_ASSERT(mr_rights_new(&world.rights, world.conf.hash_key) == MR_OK);
+    MR_ASSERT(mr_rights_new(&world.broker.rights, world.conf.hash_key) == MR_OK);
     for (uint32_t i = 0; i < 2; i++) {
         struct mr_rights_row row = {
             .type = MR_ROW_PRINCIPAL, .principal = i + 1, .text = owners[i]};
 
-        MR_ASSERT(mr_rights_add(world.rights, &row) == MR_OK);
+        MR_ASSERT(mr_rights_add(world.broker.rights, &row) == MR_OK);
         row.type = MR_ROW_GRANT;
         row.queue = row.kind = mr_span_str("*");
         for (size_t k = 0; k < 2; k++) {
             row.text = mr_span_str(roles[k]);
-            MR_ASSERT(mr_rights_add(world.rights, &row) == MR_OK);
+            MR_ASSERT(mr_rights_add(world.broker.rights, &row) == MR_OK);
         }
     }
-    MR_ASSERT(mr_rights_seal(world.rights) == MR_OK);
+    MR_ASSERT(mr_rights_seal(world.broker.rights) == MR_OK);
+}
+
+/* Numbers as the core has them; they live as long as the world. */
+static void
+make_sessions(void)
+{
+    MR_ASSERT(mr_session_table_new(&world.broker.sessions, PEERS, world.conf.hash_key) ==
+              MR_OK);
+    for (uint32_t i = 0; i < PEERS; i++) {
+        uint8_t routing = (uint8_t)i;
+        uint32_t number = mr_session_add(world.broker.sessions,
+            i < CLIENTS ? MR_FRONT : MR_BACK, mr_span(&routing, 1));
+
+        MR_ASSERT(number == i);
+        mr_session_at(world.broker.sessions, i)->principal = 1 + i % 2;
+    }
 }
 
 static void
@@ -500,7 +516,7 @@ start(void)
 {
     MR_ASSERT(mr_core_new(&world.broker.core, &world.conf, on_action, NULL) == MR_OK);
     MR_ASSERT(mr_core_knows_kind(world.broker.core, mr_span_str("k")) == MR_OK);
-    mr_core_set_rights(world.broker.core, world.broker.now, world.rights);
+    mr_core_set_rights(world.broker.core, world.broker.now, world.broker.rights);
     world.first = world.count = 0;
     memset(world.is_here, 0, sizeof world.is_here);
 }
@@ -552,6 +568,7 @@ set_up(void)
     world.conf.payload_bytes_max = 1 << 16;
     world.conf.id_past_ms = world.conf.id_future_ms = INT64_C(1) << 40;
     make_rights();
+    make_sessions();
     start();
     mr_core_load_done(world.broker.core, world.broker.now);
     for (uint32_t peer = 0; peer < PEERS; peer++)
@@ -572,6 +589,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         mr_core_check(world.broker.core);
     }
     mr_core_destroy(&world.broker.core);
-    mr_rights_destroy(&world.rights);
+    mr_session_table_destroy(&world.broker.sessions);
+    mr_rights_destroy(&world.broker.rights);
     return 0;
 }
