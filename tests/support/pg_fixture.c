@@ -193,12 +193,22 @@ pg_fixture_must_commit(struct mr_store *store, struct mr_store_op *ops, uint32_t
 
 #define COMMIT "select pg_logical_emit_message(true, 'test', '')"
 
+/* Also in a process beside the test's, where check's macros would spoil the test's messages. */
 static void
 cut_a_commit(struct mr_pg *pg)
 {
-    while (pg_fixture_int(pg, "select count(pg_terminate_backend(pid)) from "
-                              "pg_stat_activity where wait_event = 'SyncRep'") == 0)
-        ;
+    struct pg_result *result = NULL;
+    struct mr_err err = {0};
+    long cut = 0;
+
+    while (
+        cut == 0 && mr_pg_run(pg,
+                        "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+                        "where wait_event = 'SyncRep'",
+                        0, NULL, &result, &err) == MR_OK) {
+        cut = strtol(mr_pg_text(result, 0, 0), NULL, 10);
+        mr_pg_free_result(&result);
+    }
 }
 
 static void
@@ -213,13 +223,17 @@ commit_until_cut(struct mr_pg *pg)
 static pid_t
 start(void (*run)(struct mr_pg *pg))
 {
+    struct mr_pg *pg = NULL;
+    struct mr_err err = {0};
     pid_t child = fork();
 
-    ck_assert_int_ge(child, 0);
-    if (child > 0)
-        return child;
-    run(pg_fixture_open("beside"));
-    _exit(0);
+    if (child == 0) {
+        if (mr_pg_open(&pg, conninfo, "beside", &err) == MR_OK)
+            run(pg);
+        _exit(0);
+    }
+    ck_assert_int_gt(child, 0);
+    return child;
 }
 
 pid_t

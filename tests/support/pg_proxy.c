@@ -252,8 +252,8 @@ pump(struct child *child, struct pair *pair, bool is_up)
 
 /* ---- the process ------------------------------------------------------------------------------- */
 
-/* The process is killed at any time, so nothing in it may use check: half of a message of its own
- * would spoil those of the test. */
+/* Nothing in the process may use check: what it writes beside the test would spoil the test's own
+ * messages. */
 static struct sockaddr_un
 address_of(const char *path)
 {
@@ -370,9 +370,9 @@ pg_proxy_start(const char *conninfo)
     ck_assert(proxy->shared != MAP_FAILED);
     listener = listen_at(proxy->folder);
     proxy->pid = fork();
-    ck_assert_int_ge(proxy->pid, 0);
     if (proxy->pid == 0)
         run(proxy, listener);
+    ck_assert_int_gt(proxy->pid, 0);
     (void)close(listener);
     return proxy;
 }
