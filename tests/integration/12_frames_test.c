@@ -66,15 +66,15 @@ payload_of(size_t n)
 static void
 expect_stored(struct mr_uuid id, struct mr_span payload)
 {
-    char *sql = malloc(2 * payload.n + 256), text[MR_UUID_TEXT_MAX];
-    int at;
+    size_t room = 2 * payload.n + 256, at;
+    char *sql = malloc(room), text[MR_UUID_TEXT_MAX];
 
     ck_assert_ptr_nonnull(sql);
-    at = sprintf(sql, "select (payload = decode('");
+    at = (size_t)snprintf(sql, room, "select (payload = decode('");
     for (size_t i = 0; i < payload.n; i++)
-        at += sprintf(sql + at, "%02x", payload.p[i]);
-    sprintf(sql + at, "', 'hex'))::int from millrace.job where id = '%s'",
-        mr_uuid_format(id, text));
+        at += (size_t)snprintf(sql + at, room - at, "%02x", payload.p[i]);
+    (void)snprintf(sql + at, room - at,
+        "', 'hex'))::int from millrace.job where id = '%s'", mr_uuid_format(id, text));
     ck_assert_int_eq(rig_int(&rig, sql), 1);
     free(sql);
 }

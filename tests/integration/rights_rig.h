@@ -178,17 +178,7 @@ receive(struct rig_peer *peer)
 static inline void
 say_hello(struct rig_peer *peer, enum mr_role role, const char *kind)
 {
-    struct mr_offer offer = {.kind = mr_span_str(kind)};
-    struct mr_hello hello = {.proto_min = 1,
-        .proto_max = 1,
-        .role = role,
-        .instance = mr_uuid_new(mr_clock_now().wall_us),
-        .name = mr_span_str("raw"),
-        .threads = role == MR_ROLE_WORKER ? 1 : 0,
-        .offers = kind ? 1 : 0};
-
-    mr_put_hello(&peer->wr, 1, &hello, &offer);
-    rig_peer_send(peer);
+    rig_peer_say_hello(peer, role, kind);
     receive(peer);
 }
 

@@ -61,7 +61,7 @@ hides(const char *unwanted)
 static inline void
 set_up(void)
 {
-    (void)strcpy(keys + strlen(keys) - 6, "XXXXXX");
+    memcpy(keys + strlen(keys) - 6, "XXXXXX", 6);
     ck_assert_ptr_nonnull(mkdtemp(keys));
     (void)snprintf(ring, sizeof ring, "%s/ring", keys);
     (void)snprintf(other, sizeof other, "%s/other", keys);

@@ -374,7 +374,7 @@ rig_peer_expect_error(struct rig_peer *peer, enum mr_status code)
 }
 
 void
-rig_peer_hello(struct rig_peer *peer, enum mr_role role, const char *kind)
+rig_peer_say_hello(struct rig_peer *peer, enum mr_role role, const char *kind)
 {
     struct mr_offer offer = {.kind = mr_span_str(kind)};
     struct mr_hello hello = {.proto_min = 1,
@@ -387,6 +387,12 @@ rig_peer_hello(struct rig_peer *peer, enum mr_role role, const char *kind)
 
     mr_put_hello(&peer->wr, 1, &hello, &offer);
     rig_peer_send(peer);
+}
+
+void
+rig_peer_hello(struct rig_peer *peer, enum mr_role role, const char *kind)
+{
+    rig_peer_say_hello(peer, role, kind);
     rig_peer_expect(peer, MR_WELCOME);
 }
 

@@ -83,7 +83,9 @@ struct rig_peer {
 
 void rig_peer_open(struct rig_peer *peer, const char *endpoint);
 void rig_peer_close(struct rig_peer *peer);
-/* HELLO and WELCOME. Workers offer `kind`. */
+/* HELLO; workers offer `kind`. */
+void rig_peer_say_hello(struct rig_peer *peer, enum mr_role role, const char *kind);
+/* HELLO and WELCOME. */
 void rig_peer_hello(struct rig_peer *peer, enum mr_role role, const char *kind);
 /* What is in peer->wr, which is empty then. */
 void rig_peer_send(struct rig_peer *peer);

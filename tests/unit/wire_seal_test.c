@@ -435,7 +435,7 @@ END_TEST
 static void
 make_folder(void)
 {
-    (void)strcpy(folder + strlen(folder) - 6, "XXXXXX");
+    memcpy(folder + strlen(folder) - 6, "XXXXXX", 6);
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(path, sizeof path, "%s/ring", folder);
 }
